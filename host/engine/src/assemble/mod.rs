@@ -1,0 +1,1 @@
+//! A checked config to a runnable model and trainer.

@@ -1,0 +1,164 @@
+//! Settings of the model (first stage, conditioner, network, denoiser) and of the loss.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{EmbedderConfig, PluginUse};
+
+/// First stage, embedders, network and denoiser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The batch entry that is learned, `[b*t, c, h, w]` in `[-1, 1]`.
+    pub input_key: String,
+    /// Latents are the first stage's code times this.
+    #[serde(default = "unit")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub scale_factor: f64,
+    /// Rows encoded or decoded at a time; all at once if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub en_and_decode_n_samples_a_time: Option<i64>,
+    /// Run the first stage in full precision also when training in bf16.
+    #[serde(default)]
+    pub disable_first_stage_autocast: bool,
+    /// Batch entries handed to the network as they are (`num_video_frames`, `image_only_indicator`).
+    #[serde(default)]
+    pub extra_inputs: Vec<String>,
+    /// Whether a dropped condition is drawn once a clip or once a row (upstream's way).
+    #[serde(default)]
+    pub ucg_per: UcgPer,
+    /// Pixels to latents and back.
+    pub first_stage: FirstStageConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// The preconditioning around the network.
+    pub denoiser: DenoiserConfig,
+    /// The conditioner's embedders, in order; the order decides that of the concatenated conditions.
+    #[serde(default)]
+    pub embedders: Vec<EmbedderConfig>,
+}
+
+fn unit() -> f64 { 1.0 }
+
+/// How often a dropped condition is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UcgPer {
+    /// Once a clip: all rows of a scene are dropped together.
+    #[default]
+    Clip,
+    /// Once a row and output, as upstream does.
+    Row,
+}
+
+/// A first stage, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FirstStageConfig {
+    /// Latents are the pixels.
+    Identity,
+}
+
+/// A network, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum NetworkConfig {
+    /// The image UNet.
+    Unet(anneal_nn::UNetConfig),
+    /// The video UNet of SVD and SV3D.
+    VideoUnet(anneal_nn::VideoUNetConfig),
+}
+
+/// The preconditioning around the network, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DenoiserConfig {
+    /// Any sigma.
+    Continuous {
+        /// Sigma to `c_skip, c_out, c_in, c_noise`.
+        scaling: ScalingConfig,
+    },
+    /// Sigmas snapped to a table.
+    Discrete {
+        /// Sigma to `c_skip, c_out, c_in, c_noise`.
+        scaling: ScalingConfig,
+        /// The table's grid.
+        discretization: PluginUse,
+        /// Entries of the table.
+        #[schemars(range(min = 1, max = 65536))]
+        num_idx: u32,
+        /// Hand the network the table's index instead of the scaling's `c_noise`.
+        #[serde(default = "yes")]
+        quantize_c_noise: bool,
+        /// Append a zero to the table.
+        #[serde(default)]
+        do_append_zero: bool,
+        /// Ascending table (upstream's default).
+        #[serde(default = "yes")]
+        flip: bool,
+    },
+}
+
+fn yes() -> bool { true }
+
+/// Sigma to the four factors of preconditioning, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ScalingConfig {
+    /// EDM (Karras et al. 2022, table 1).
+    Edm {
+        /// Standard deviation of the data.
+        #[serde(default = "half")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        sigma_data: f64,
+    },
+    /// Noise prediction.
+    Eps,
+    /// v-prediction, `c_noise` = sigma.
+    V,
+    /// v-prediction with `c_noise` = ln(sigma)/4 (SVD, SV3D, SV4D).
+    VEdmCnoise,
+}
+
+fn half() -> f64 { 0.5 }
+
+/// The training objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LossConfig {
+    /// The distance between denoised and clean.
+    pub kind: LossKind,
+    /// Whether sigma is drawn once a clip or once a row (upstream's way).
+    #[serde(default)]
+    pub sigma_per: SigmaPer,
+    /// Where the sigmas of training come from.
+    pub sigma_sampling: PluginUse,
+    /// Sigma to the loss's weight.
+    pub weighting: PluginUse,
+    /// Strength of a noise that is constant over a row's pixels, added to the noise.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub offset_noise_level: f64,
+}
+
+/// The distance between denoised and clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossKind {
+    /// Squared difference.
+    L2,
+    /// Absolute difference.
+    L1,
+}
+
+/// How often sigma is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SigmaPer {
+    /// Once a clip: all its frames share a noise level, as they do in sampling.
+    #[default]
+    Clip,
+    /// Once a row, as upstream does.
+    Row,
+}

@@ -1,0 +1,222 @@
+//! The whole config, and the sections about the run itself.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DataConfig, LossConfig, ModelConfig, PluginUse};
+
+/// A whole config file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Where and how the run happens.
+    pub run: RunSection,
+    /// Where plugins are looked for.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
+    /// Where batches come from.
+    pub data: DataConfig,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// The objective.
+    pub loss: LossConfig,
+    /// The optimizer and its learning-rate schedule.
+    pub optimizer: OptimizerConfig,
+    /// The moving average of the network's weights; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// How long to train, and when to save.
+    pub train: TrainConfig,
+    /// How samples are made, in previews and by `anneal sample`.
+    pub sampling: SamplingConfig,
+    /// What a run writes for people.
+    #[serde(default)]
+    pub logging: LoggingConfig,
+}
+
+/// Where and how the run happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSection {
+    /// The run's folder: checkpoints, pictures, metrics.
+    pub dir: PathBuf,
+    /// Seed of every random stream.
+    #[serde(default)]
+    pub seed: u64,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[serde(default = "auto")]
+    #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"))]
+    pub device: String,
+    /// Arithmetic of the network.
+    #[serde(default)]
+    pub precision: Precision,
+    /// CPU threads of libtorch; its own choice if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<i32>,
+}
+
+fn auto() -> String { "auto".to_owned() }
+
+/// Arithmetic of the network; parameters are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16 by autocast.
+    Bf16,
+}
+
+/// Where plugins are looked for, and which versions are wanted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginsConfig {
+    /// Plugin directories, searched before all others.
+    #[serde(default)]
+    pub dirs: Vec<PathBuf>,
+    /// Version requirements by plugin id: `{ "acme.karras" = "^1.2" }`.
+    #[serde(default)]
+    pub require: std::collections::BTreeMap<String, String>,
+}
+
+/// The optimizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    Adamw {
+        /// Base learning rate; the schedule multiplies it.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        learning_rate: f64,
+        /// Decay rates of the two moments.
+        #[serde(default = "betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "eps")]
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        eps: f64,
+        /// Decoupled weight decay.
+        #[serde(default = "hundredth")]
+        #[schemars(range(min = 0.0))]
+        weight_decay: f64,
+        /// Multiplier of the learning rate by step; constant 1 if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<PluginUse>,
+    },
+}
+
+fn betas() -> [f64; 2] { [0.9, 0.999] }
+fn eps() -> f64 { 1e-8 }
+fn hundredth() -> f64 { 0.01 }
+
+/// The moving average of the network's weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmaConfig {
+    /// Decay a step, reached after the warm-up `(1 + n) / (10 + n)`.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub decay: f64,
+    /// Whether the decay warms up with the number of updates.
+    #[serde(default = "yes")]
+    pub warm_up: bool,
+}
+
+fn yes() -> bool { true }
+
+/// How long to train, and when to save.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimizer steps of the whole run.
+    #[schemars(range(min = 1))]
+    pub steps: u64,
+    /// Batches whose gradients are averaged into one step.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub accumulate_batches: u32,
+    /// Largest global L2 norm of the gradient; unclipped if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub clip_grad_norm: Option<f64>,
+    /// A checkpoint every so many steps, and at the end.
+    #[serde(default = "thousand")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_every_steps: u64,
+    /// How many of the latest checkpoints are kept; all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub keep_last: Option<usize>,
+    /// Weights to start from (a safetensors file with the reference's keys).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+}
+
+fn one() -> u32 { 1 }
+fn thousand() -> u64 { 1000 }
+
+/// How samples are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingConfig {
+    /// Steps of the sampler.
+    #[schemars(range(min = 1, max = 10000))]
+    pub num_steps: u32,
+    /// The solver.
+    pub sampler: PluginUse,
+    /// The grid of sigmas.
+    pub discretization: PluginUse,
+    /// Scale of classifier-free guidance by frame; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<PluginUse>,
+    /// Input keys whose embeddings are zeroed for the unconditional half; those with a `ucg_rate` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_uc_zero: Option<Vec<String>>,
+    /// Conditions beyond vector, crossattn and concat that are doubled for guidance (`cond_view`, `cond_motion`).
+    #[serde(default)]
+    pub additional_cond_keys: Vec<String>,
+    /// Sample with the moving average where there is one.
+    #[serde(default = "yes")]
+    pub use_ema: bool,
+}
+
+/// What a run writes for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingConfig {
+    /// A metrics line every so many steps.
+    #[schemars(range(min = 1))]
+    pub metrics_every_steps: u64,
+    /// Pictures of inputs, reconstructions, conditions and samples every so many steps; none if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub preview_every_steps: Option<u64>,
+    /// Scenes in a preview.
+    #[schemars(range(min = 1, max = 64))]
+    pub preview_scenes: usize,
+    /// Format of clips.
+    pub clip_format: ClipFormat,
+    /// Frames a second of written clips.
+    #[schemars(range(min = 1.0, max = 60.0))]
+    pub clip_fps: f64,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { metrics_every_steps: 1, preview_every_steps: None, preview_scenes: 4, clip_format: ClipFormat::Gif, clip_fps: 6.0 }
+    }
+}
+
+/// Format of written clips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClipFormat {
+    /// Animated GIF, 256 colours a frame.
+    #[default]
+    Gif,
+    /// Animated WebP, lossless.
+    Webp,
+}

@@ -1,0 +1,24 @@
+//! The engine: from a config file to a trained video diffusion model and samples from it.
+//!
+//! Modules stand in the order a batch meets them, and each uses only what is listed above it.
+
+/// What can go wrong, with the fields a person needs to mend it.
+pub mod error;
+/// The run's settings: TOML in, checked and typed settings out.
+pub mod config;
+/// Where batches come from.
+pub mod data;
+/// Pixels to latents and back.
+pub mod first_stage;
+/// Batch entries to what the network is conditioned on.
+pub mod conditioner;
+/// Noise levels, denoiser, loss, guidance and sampling.
+pub mod diffusion;
+/// What a run writes for people: metrics, pictures, progress.
+pub mod logging;
+/// The training loop, its state and its checkpoints.
+pub mod trainer;
+/// Plugins: found, checked, loaded and called.
+pub mod plugin;
+/// A checked config to a runnable model and trainer.
+pub mod assemble;
