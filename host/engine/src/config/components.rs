@@ -42,3 +42,23 @@ pub struct EmbedderConfig {
     #[serde(flatten)]
     pub params: Map<String, Value>,
 }
+
+/// What a plugin entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    /// Batch entries to conditions (native).
+    Embedder,
+    /// Sigma to the weight of the loss.
+    Weighting,
+    /// A grid of sigmas.
+    Discretization,
+    /// The distribution of sigma in training.
+    SigmaSampling,
+    /// The scale of classifier-free guidance.
+    Guidance,
+    /// Multiplier of the learning rate by step.
+    LearningRate,
+    /// The solver.
+    Sampler,
+}

@@ -5,7 +5,7 @@ mod data;
 mod model;
 mod run;
 
-pub use components::{EmbedderConfig, PluginUse};
+pub use components::{EmbedderConfig, PluginKind, PluginUse};
 pub use data::{BadSample, CondView, DataConfig, SourceConfig, EmojiConfig, FramesDirConfig, MeshOrbitConfig};
 pub use model::{
     DenoiserConfig, FirstStageConfig, LossConfig, LossKind, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
