@@ -1,3 +1,24 @@
 //! What tch lacks, over one small C++ shim of libtorch, and the counter-based random streams.
 
+mod ffi;
+
+/// Lower precision, chosen by libtorch operation by operation.
+pub mod autocast;
+/// Activation checkpointing.
+pub mod checkpoint;
+/// CUDA, loaded at run time.
+pub mod cuda;
+/// libtorch's default generators.
+pub mod generator;
+/// Whether autograd records.
+pub mod grad_mode;
+/// Memory figures of the process.
+pub mod memory;
+/// The fused AdamW step.
+pub mod optim;
+/// Counter-based random streams.
 pub mod random;
+/// Gradients as views, version counters, meta tensors, raw handles.
+pub mod tensor;
+
+pub use ffi::TorchError;

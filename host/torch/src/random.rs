@@ -63,3 +63,40 @@ impl Stream {
         Tensor::from_slice(&values).reshape(shape)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_gives_the_same_numbers_and_another_key_others() {
+        let draw = |seed, purpose: &str, sample, step| -> Vec<f64> {
+            let mut stream = Stream::new(seed, purpose, sample, step);
+            (0..4).map(|_| stream.normal()).collect()
+        };
+        let first = draw(1, "noise", 2, 3);
+        assert_eq!(first, draw(1, "noise", 2, 3));
+        for other in [draw(2, "noise", 2, 3), draw(1, "sigma", 2, 3), draw(1, "noise", 3, 3), draw(1, "noise", 2, 4)] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_the_distributions() {
+        let mut stream = Stream::new(7, "test", 0, 0);
+        let normal = stream.normal_tensor(&[200, 500]);
+        let (mean, std) = (normal.mean(tch::Kind::Double).double_value(&[]), normal.std(true).double_value(&[]));
+        assert!(mean.abs() < 0.015 && (std - 1.0).abs() < 0.01, "{mean} {std}");
+        let uniform = stream.uniform_tensor(&[100_000]);
+        assert!((uniform.mean(tch::Kind::Double).double_value(&[]) - 0.5).abs() < 0.005);
+        assert!(uniform.min().double_value(&[]) > 0.0 && uniform.max().double_value(&[]) < 1.0);
+    }
+
+    #[test]
+    fn a_permutation_holds_every_index_once() {
+        let mut order = Stream::new(7, "order", 0, 0).permutation(1000);
+        assert_ne!(order[..10], (0..10).collect::<Vec<_>>()[..]);
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
+}

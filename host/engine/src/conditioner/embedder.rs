@@ -66,8 +66,6 @@ pub struct EmbedderCall<'a> {
     pub frames_per_scene: i64,
     /// Whether the call is part of training (noise augmentation on) or of sampling.
     pub training: bool,
-    /// The optimizer step, or 0 in sampling.
-    pub step: u64,
     /// The source of random numbers.
     pub draws: &'a mut dyn Draws,
 }

@@ -1,5 +1,206 @@
 //! Batch entries to what the network is conditioned on.
 
+mod conditions;
+mod dropping;
 mod embedder;
 
+pub use conditions::{Conditions, repeat_rows};
+pub use dropping::DropRule;
 pub use embedder::{Draws, Embedded, Embedder, EmbedderCall, EmbedderInput, Init, ParamDecl, Slot};
+
+use anneal_torch::{grad_mode, random::Stream};
+use tch::Tensor;
+
+use crate::config::EmbedderConfig;
+use crate::data::Batch;
+use crate::error::{ComponentError, ErrorCode};
+
+/// An embedder of the conditioner with its parameters and the rules the host applies around it.
+pub struct EmbedderUse {
+    /// The embedder.
+    pub embedder: Box<dyn Embedder>,
+    /// Its parameters, in the order it declared them.
+    pub params: Vec<Tensor>,
+    /// The batch entries it reads.
+    pub input_keys: Vec<String>,
+    /// How its conditions are dropped in training.
+    pub drop: DropRule,
+    /// Whether its parameters are optimised.
+    pub is_trainable: bool,
+}
+
+impl EmbedderUse {
+    /// The use of `embedder` that `config` asks for.
+    pub fn new(embedder: Box<dyn Embedder>, params: Vec<Tensor>, config: &EmbedderConfig) -> Self {
+        let input_keys = match (&config.input_key, &config.input_keys) {
+            (Some(key), _) => vec![key.clone()],
+            (None, Some(keys)) => keys.clone(),
+            (None, None) => Vec::new(),
+        };
+        Self { embedder, params, input_keys, drop: DropRule::new(config), is_trainable: config.is_trainable }
+    }
+}
+
+/// What a pass through the conditioner is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// Seed of the run's random streams.
+    pub seed: u64,
+    /// Training: conditions are dropped and noise augmentation is on. Otherwise neither.
+    pub training: bool,
+    /// Input keys whose embeddings are zeroed.
+    pub force_zero: &'a [String],
+}
+
+/// All embedders of a model, in the order of the config.
+pub struct Conditioner {
+    uses: Vec<EmbedderUse>,
+    per_row: bool,
+}
+
+impl Conditioner {
+    /// A conditioner; with `per_row` conditions are dropped row by row, as upstream does.
+    pub fn new(uses: Vec<EmbedderUse>, per_row: bool) -> Self {
+        Self { uses, per_row }
+    }
+
+    /// The embedders, in the order of the config.
+    pub fn uses(&self) -> &[EmbedderUse] {
+        &self.uses
+    }
+
+    /// Embeds a batch.
+    ///
+    /// Embeddings go to the slot they name, or that of their rank; those of one slot are concatenated in the order
+    /// of the config. Upstream's `GeneralConditioner.forward`, but a condition is dropped for a whole scene unless
+    /// `per_row`.
+    ///
+    /// # Errors
+    /// When an embedder fails, an entry is missing in the batch, or rows of one slot do not fit.
+    pub fn embed(&self, batch: &Batch, pass: Pass<'_>) -> Result<Conditions, ComponentError> {
+        let mut conditions = Conditions::default();
+        for (i, used) in self.uses.iter().enumerate() {
+            let outputs = self.run(i, used, batch, pass)?;
+            let zero = used.input_keys.iter().any(|key| pass.force_zero.contains(key));
+            for (j, output) in outputs.into_iter().enumerate() {
+                let slot = slot_of(used, &output)?;
+                let mut value = output.tensor;
+                if pass.training {
+                    value = used.drop.apply(&value, i, j, self.per_row, batch, pass.seed);
+                }
+                if zero {
+                    value = value.zeros_like();
+                }
+                conditions.append(slot, value, used.embedder.name())?;
+            }
+        }
+        Ok(conditions)
+    }
+
+    /// The conditions with and without what `force_uc_zero` names, for guidance. Nothing is dropped at random.
+    ///
+    /// # Errors
+    /// As [`Conditioner::embed`].
+    pub fn embed_pair(
+        &self,
+        batch: &Batch,
+        seed: u64,
+        force_uc_zero: &[String],
+    ) -> Result<(Conditions, Conditions), ComponentError> {
+        let cond = self.embed(batch, Pass { seed, training: false, force_zero: &[] })?;
+        let uncond = self.embed(batch, Pass { seed, training: false, force_zero: force_uc_zero })?;
+        Ok((cond, uncond))
+    }
+
+    /// The input keys that a model trained with dropped conditions can do without: those with a `ucg_rate`.
+    pub fn droppable_keys(&self) -> Vec<String> {
+        self.uses.iter().filter(|used| used.drop.rate > 0.0).flat_map(|used| used.input_keys.clone()).collect()
+    }
+
+    fn run(
+        &self,
+        index: usize,
+        used: &EmbedderUse,
+        batch: &Batch,
+        pass: Pass<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
+        // Values that replace dropped inputs live as long as the call; the batch itself is never written to.
+        let replaced = used.drop.legacy_inputs(used, index, batch, pass)?;
+        let mut inputs = Vec::with_capacity(used.input_keys.len());
+        for (key, replacement) in used.input_keys.iter().zip(&replaced) {
+            inputs.push(match replacement {
+                Some(tensor) => EmbedderInput::Tensor { name: key, tensor },
+                None => input(batch, key, used.embedder.name())?,
+            });
+        }
+        let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: &batch.sample_ids };
+        let mut call = EmbedderCall {
+            num_scenes: batch.num_scenes(),
+            frames_per_scene: batch.frames_per_scene,
+            training: pass.training,
+            draws: &mut draws,
+        };
+        let _frozen = (!used.is_trainable).then(grad_mode::no_grad);
+        used.embedder.forward(&inputs, &used.params, &mut call)
+    }
+}
+
+fn input<'a>(batch: &'a Batch, key: &'a str, embedder: &str) -> Result<EmbedderInput<'a>, ComponentError> {
+    if let Some(tensor) = batch.tensors.get(key) {
+        return Ok(EmbedderInput::Tensor { name: key, tensor });
+    }
+    if let Some(texts) = batch.texts.get(key) {
+        return Ok(EmbedderInput::Texts { name: key, texts });
+    }
+    let mut known: Vec<&str> = batch.tensors.keys().chain(batch.texts.keys()).map(String::as_str).collect();
+    known.sort_unstable();
+    let message = format!("the batch has no entry `{key}`; it has {}", known.join(", "));
+    Err(ComponentError::new(embedder, ErrorCode::InvalidArgument, message).at("/input_key"))
+}
+
+fn slot_of(used: &EmbedderUse, output: &Embedded) -> Result<Slot, ComponentError> {
+    if let Some(slot) = output.slot {
+        return Ok(slot);
+    }
+    match used.input_keys.first().map(String::as_str) {
+        Some("cond_view") => return Ok(Slot::CondView),
+        Some("cond_motion") => return Ok(Slot::CondMotion),
+        _ => {}
+    }
+    match output.tensor.dim() {
+        2 => Ok(Slot::Vector),
+        3 => Ok(Slot::Crossattn),
+        4 | 5 => Ok(Slot::Concat),
+        rank => Err(ComponentError::new(
+            used.embedder.name(),
+            ErrorCode::InvalidArgument,
+            format!("an embedding of shape {:?} (rank {rank}) fits no condition; ranks are 2 to 5", output.tensor.size()),
+        )),
+    }
+}
+
+/// Random numbers for embedders, from the streams of the scenes in the batch.
+struct SceneDraws<'a> {
+    seed: u64,
+    embedder: usize,
+    sample_ids: &'a [u64],
+}
+
+impl Draws for SceneDraws<'_> {
+    fn normal(&mut self, purpose: &str, shape: &[i64]) -> Result<Tensor, ComponentError> {
+        let scenes = self.sample_ids.len() as i64;
+        let Some(rows) = shape.first().filter(|rows| scenes > 0 && *rows % scenes == 0) else {
+            let message = format!("asked for random numbers of shape {shape:?}: rows must be a multiple of {scenes} scenes");
+            return Err(ComponentError::new("conditioner", ErrorCode::InvalidArgument, message));
+        };
+        let mut part = shape.to_vec();
+        part[0] = rows / scenes;
+        let purpose = format!("embedder/{}/{purpose}", self.embedder);
+        let parts: Vec<Tensor> =
+            self.sample_ids.iter().map(|&id| Stream::new(self.seed, &purpose, id, 0).normal_tensor(&part)).collect();
+        Ok(Tensor::cat(&parts, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The training objective: draw sigma and noise, denoise, weigh (Karras et al. 2022, equation 2).
+
+use anneal_torch::random::Stream;
+use tch::{Kind, Tensor};
+
+use super::{DrawKind, SigmaSampler, Weighting, per_row};
+use crate::config::{LossKind, SigmaPer};
+use crate::data::Batch;
+use crate::error::ComponentError;
+
+/// What a step draws for its batch, and the weights that follow from it. All on the host, before the step.
+#[derive(Debug)]
+pub struct StepDraws {
+    /// Noise level of each row.
+    pub sigmas: Vec<f64>,
+    /// Loss weight of each row.
+    pub weights: Vec<f64>,
+    /// Standard normal noise (with the offset, if any), `[b*t, c, h, w]`.
+    pub noise: Tensor,
+}
+
+/// The objective.
+pub struct Loss {
+    /// The distance.
+    pub kind: LossKind,
+    /// One sigma a clip or a row.
+    pub sigma_per: SigmaPer,
+    /// Strength of the noise that is constant over a row's pixels.
+    pub offset_noise_level: f64,
+    /// Where sigmas come from.
+    pub sigma_sampler: Box<dyn SigmaSampler>,
+    /// Sigma to weight.
+    pub weighting: Box<dyn Weighting>,
+}
+
+impl Loss {
+    /// Draws sigma and noise for a batch whose latents have `shape`, each scene from its own streams.
+    ///
+    /// # Shapes
+    /// - `shape`: `[b*t, c, h, w]`
+    ///
+    /// # Errors
+    /// When the sigma sampler or the weighting fails.
+    pub fn draw(&mut self, batch: &Batch, shape: &[i64], seed: u64) -> Result<StepDraws, ComponentError> {
+        let rows_per_scene = (shape[0] / batch.num_scenes().max(1)) as usize;
+        let per_scene = if self.sigma_per == SigmaPer::Clip { 1 } else { rows_per_scene };
+        let kind = self.sigma_sampler.draw_kind();
+        let mut draws = Vec::with_capacity(per_scene * batch.sample_ids.len());
+        for &id in &batch.sample_ids {
+            let mut stream = Stream::new(seed, "sigma", id, 0);
+            draws.extend((0..per_scene).map(|_| match kind {
+                DrawKind::Uniform => stream.uniform(),
+                DrawKind::Gaussian => stream.normal(),
+            }));
+        }
+        let sigmas = self.sigma_sampler.sample(&draws)?;
+        let weights = self.weighting.weights(&sigmas)?;
+        let times = rows_per_scene / per_scene.max(1);
+        let repeat = |values: Vec<f64>| values.into_iter().flat_map(|v| std::iter::repeat_n(v, times)).collect();
+        Ok(StepDraws { sigmas: repeat(sigmas), weights: repeat(weights), noise: self.noise(batch, shape, seed) })
+    }
+
+    fn noise(&self, batch: &Batch, shape: &[i64], seed: u64) -> Tensor {
+        let mut of_scene = shape.to_vec();
+        of_scene[0] /= batch.num_scenes().max(1);
+        let scenes: Vec<Tensor> = batch
+            .sample_ids
+            .iter()
+            .map(|&id| {
+                let noise = Stream::new(seed, "noise", id, 0).normal_tensor(&of_scene);
+                if self.offset_noise_level == 0.0 {
+                    return noise;
+                }
+                let mut constant = vec![1; of_scene.len()];
+                constant[..2].copy_from_slice(&of_scene[..2]);
+                noise + Stream::new(seed, "offset-noise", id, 0).normal_tensor(&constant) * self.offset_noise_level
+            })
+            .collect();
+        Tensor::cat(&scenes, 0)
+    }
+
+    /// The loss of each row: the weighted distance, averaged over the row's elements, in f32.
+    ///
+    /// # Shapes
+    /// - `denoised`, `clean`: `[n, c, h, w]`
+    /// - result: `[n]`
+    pub fn of_rows(&self, denoised: &Tensor, clean: &Tensor, weights: &[f64]) -> Tensor {
+        let difference = denoised.to_kind(Kind::Float) - clean.to_kind(Kind::Float);
+        let distance = match self.kind {
+            LossKind::L2 => difference.square(),
+            LossKind::L1 => difference.abs(),
+        };
+        let per_row_mean = distance.flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
+        per_row_mean * per_row(weights, 1, clean.device())
+    }
+}
+
+/// `clean + sigma * noise`.
+///
+/// # Shapes
+/// - `clean`, `noise`, result: `[n, c, h, w]`
+/// - `sigmas`: one a row
+pub fn add_noise(clean: &Tensor, noise: &Tensor, sigmas: &[f64]) -> Tensor {
+    clean + noise * per_row(sigmas, clean.dim(), clean.device())
+}

@@ -1,0 +1,74 @@
+//! The model: first stage, conditioner, network and denoiser together.
+
+use anneal_torch::random::Stream;
+use tch::{Kind, Tensor};
+
+use super::{Denoiser, ExtraInputs, Loss, Wrapper, add_noise};
+use crate::conditioner::{Conditioner, Pass};
+use crate::data::Batch;
+use crate::error::{ComponentError, ErrorCode};
+use crate::first_stage::LatentCodec;
+
+/// Everything between a batch and a loss, or between noise and pictures.
+pub struct Model {
+    /// The batch entry that is learned.
+    pub input_key: String,
+    /// Batch entries that go to the network as they are.
+    pub extra_inputs: Vec<String>,
+    /// Pixels to latents and back.
+    pub first_stage: LatentCodec,
+    /// Batch entries to conditions.
+    pub conditioner: Conditioner,
+    /// The network in its wrapper.
+    pub network: Wrapper,
+    /// The preconditioning around the network.
+    pub denoiser: Denoiser,
+}
+
+impl Model {
+    /// The pixels that are learned.
+    ///
+    /// # Errors
+    /// When the batch has no such entry.
+    pub fn input<'a>(&self, batch: &'a Batch) -> Result<&'a Tensor, ComponentError> {
+        batch.tensors.get(&self.input_key).ok_or_else(|| {
+            let keys: Vec<&str> = batch.tensors.keys().map(String::as_str).collect();
+            let message = format!("the batch has no entry `{}`; it has {}", self.input_key, keys.join(", "));
+            ComponentError::new("model.input_key", ErrorCode::InvalidConfig, message)
+        })
+    }
+
+    /// The clean latents of a batch.
+    ///
+    /// # Shapes
+    /// - result: `[b*t, c, h, w]` f32
+    ///
+    /// # Errors
+    /// When the batch lacks the input.
+    pub fn encode(&self, batch: &Batch, seed: u64) -> Result<Tensor, ComponentError> {
+        let pixels = self.input(batch)?;
+        let [n, c, h, w] = pixels.size()[..] else {
+            let message = format!("must be [n, c, h, w], not {:?}", pixels.size());
+            return Err(ComponentError::new(format!("batch entry {}", self.input_key), ErrorCode::InvalidArgument, message));
+        };
+        let [code_c, code_h, code_w] = self.first_stage.latent_shape([c, h, w]);
+        let of_scene = [n / batch.num_scenes().max(1), code_c, code_h, code_w];
+        let noise: Vec<Tensor> =
+            batch.sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene)).collect();
+        Ok(self.first_stage.encode(pixels, &Tensor::cat(&noise, 0).to_device(pixels.device())))
+    }
+
+    /// The training loss of a batch: the mean over rows of the weighted distance.
+    ///
+    /// # Errors
+    /// When a component fails.
+    pub fn loss(&self, loss: &mut Loss, batch: &Batch, seed: u64, train: bool) -> Result<Tensor, ComponentError> {
+        let clean = self.encode(batch, seed)?;
+        let conditions = self.conditioner.embed(batch, Pass { seed, training: train, force_zero: &[] })?;
+        let extra = ExtraInputs::from_batch(batch, &self.extra_inputs)?;
+        let draws = loss.draw(batch, &clean.size(), seed)?;
+        let noised = add_noise(&clean, &draws.noise.to_device(clean.device()), &draws.sigmas);
+        let denoised = self.denoiser.denoise(&self.network, &noised, &draws.sigmas, &conditions, &extra, train)?;
+        Ok(loss.of_rows(&denoised, &clean, &draws.weights).mean(Kind::Float))
+    }
+}

@@ -1,0 +1,23 @@
+//! The first stage of models that work on pixels.
+
+use tch::Tensor;
+
+use super::FirstStage;
+
+/// Latents are the pixels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IdentityFirstStage;
+
+impl FirstStage for IdentityFirstStage {
+    fn encode(&self, x: &Tensor, _noise: &Tensor) -> Tensor {
+        x.shallow_clone()
+    }
+
+    fn code_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        image
+    }
+
+    fn decode(&self, z: &Tensor) -> Tensor {
+        z.shallow_clone()
+    }
+}

@@ -1,0 +1,153 @@
+//! Trained parameters as views of one flat tensor, their gradients as views of another.
+//!
+//! Clipping, the optimizer and the moving average then are one operation each, however many parameters there are.
+
+use anneal_torch::{grad_mode, tensor as raw};
+use tch::{Kind, Tensor};
+
+use super::weights::Named;
+
+/// Where a parameter lies in the flat tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its checkpoint key.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Its first element.
+    pub offset: i64,
+    /// Its number of elements.
+    pub len: i64,
+}
+
+/// Trained parameters in flat storage.
+///
+/// A parameter that backward has never reached has no gradient, as in PyTorch: the optimizer leaves it alone.
+#[derive(Debug)]
+pub struct FlatParams {
+    places: Vec<Place>,
+    params: Vec<Tensor>,
+    values: Tensor,
+    grads: Tensor,
+    reached: Vec<bool>,
+}
+
+impl FlatParams {
+    /// Moves the storage of `params`, f32 leaves on one device, into one tensor.
+    pub fn new(params: Vec<Named>) -> Self {
+        let _no_grad = grad_mode::no_grad();
+        let mut places = Vec::with_capacity(params.len());
+        let mut offset = 0;
+        for (name, param) in &params {
+            let len = param.numel() as i64;
+            places.push(Place { name: name.clone(), shape: param.size(), offset, len });
+            offset += len;
+        }
+        let device = params.first().map_or(tch::Device::Cpu, |(_, param)| param.device());
+        let values = Tensor::zeros([offset], (Kind::Float, device));
+        let grads = Tensor::zeros([offset], (Kind::Float, device));
+        let mut tensors = Vec::with_capacity(params.len());
+        for (place, (_, mut param)) in places.iter().zip(params) {
+            let view = place.view(&values);
+            view.shallow_clone().copy_(&param);
+            param.set_data(&view);
+            tensors.push(param);
+        }
+        let reached = vec![false; places.len()];
+        Self { places, params: tensors, values, grads, reached }
+    }
+
+    /// Places of all parameters, in order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// All values, `[numel]`.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// All gradients, `[numel]`; zero where none arrived.
+    pub fn grads(&self) -> &Tensor {
+        &self.grads
+    }
+
+    /// Which parameters have ever had a gradient, in order.
+    pub fn reached(&self) -> &[bool] {
+        &self.reached
+    }
+
+    /// Declares which parameters have had a gradient, as a checkpoint says.
+    pub fn set_reached(&mut self, reached: Vec<bool>) {
+        self.reached = reached;
+        self.zero_grad();
+    }
+
+    /// Forgets all gradients.
+    pub fn zero_grad(&mut self) {
+        let _no_grad = grad_mode::no_grad();
+        let _ = self.grads.zero_();
+        for ((param, place), reached) in self.params.iter().zip(&self.places).zip(&self.reached) {
+            let view = reached.then(|| place.view(&self.grads));
+            // A view of the parameter's own shape, kind and device is always accepted.
+            let set = raw::set_grad(param, view.as_ref());
+            debug_assert!(set.is_ok(), "{set:?}");
+        }
+    }
+
+    /// Takes in the gradients of parameters that backward reached for the first time. Call it after each backward.
+    pub fn collect(&mut self) {
+        let _no_grad = grad_mode::no_grad();
+        for ((param, place), reached) in self.params.iter().zip(&self.places).zip(&mut self.reached) {
+            if *reached || !raw::has_grad(param) {
+                continue;
+            }
+            let mut view = place.view(&self.grads);
+            view.copy_(&param.grad());
+            let set = raw::set_grad(param, Some(&view));
+            debug_assert!(set.is_ok(), "{set:?}");
+            *reached = true;
+        }
+    }
+
+    /// Views of `flat`, laid out like the parameters, by name.
+    pub fn named_views(&self, flat: &Tensor) -> Vec<Named> {
+        self.places.iter().map(|place| (place.name.clone(), place.view(flat))).collect()
+    }
+}
+
+impl Place {
+    /// The part of `flat` that is this parameter's.
+    pub fn view(&self, flat: &Tensor) -> Tensor {
+        flat.narrow(0, self.offset, self.len).view(&self.shape[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn parameters_and_gradients_share_flat_storage() {
+        let leaf = |value: f64, shape: &[i64]| Tensor::full(shape, value, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let (a, b, unused) = (leaf(2.0, &[2, 2]), leaf(3.0, &[3]), leaf(4.0, &[1]));
+        let named = [("a", &a), ("u", &unused), ("b", &b)];
+        let mut flat = FlatParams::new(named.iter().map(|(n, t)| ((*n).to_owned(), t.shallow_clone())).collect());
+        flat.zero_grad();
+        for _ in 0..2 {
+            (a.sum(Kind::Float) * b.sum(Kind::Float)).backward();
+            flat.collect();
+        }
+        assert_eq!(flat.reached(), [true, false, true]);
+        let grads = Vec::<f32>::try_from(flat.grads()).unwrap();
+        assert_eq!(grads, [18.0, 18.0, 18.0, 18.0, 0.0, 16.0, 16.0, 16.0]);
+        // Writing to the flat tensor moves the parameter, and the other way round.
+        let _ = flat.values().shallow_clone().fill_(7.0);
+        assert_eq!(f64::try_from(b.get(1)).unwrap(), 7.0);
+        flat.zero_grad();
+        (&a * 1.0).sum(Kind::Float).backward();
+        assert_eq!(f64::try_from(flat.grads().get(0)).unwrap(), 1.0);
+        assert!(!raw::has_grad(&unused));
+    }
+}

@@ -1,0 +1,130 @@
+//! The whole truth of a run: what is not in it may be lost in a restart.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anneal_torch::grad_mode;
+use tch::Tensor;
+
+use super::checkpoint::{CheckpointError, Position, Snapshot};
+use super::weights::Named;
+use super::{AdamW, Ema};
+
+/// Everything that a step changes.
+pub struct TrainState {
+    /// The counters.
+    pub position: Position,
+    /// All parameters and buffers by checkpoint key, in order of construction: those of the network
+    /// (`model.diffusion_model.*`), then those of embedders (`conditioner.embedders.0.*`).
+    pub weights: Vec<Named>,
+    /// The optimizer over the trained ones among them.
+    pub optimizer: AdamW,
+    /// The moving average of the network's.
+    pub ema: Option<Ema>,
+}
+
+impl TrainState {
+    /// A copy of the state for a checkpoint.
+    pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
+        let copies = |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+        Snapshot {
+            position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
+            seed,
+            config: config.to_owned(),
+            plugins: plugins.to_vec(),
+            model: copies(&self.weights),
+            ema: self.ema.as_ref().map(|ema| copies(&ema.shadows())).unwrap_or_default(),
+            optimizer: copies(&self.optimizer.state()),
+        }
+    }
+
+    /// Takes over a checkpoint's state. Nothing is changed unless all of it fits.
+    ///
+    /// # Errors
+    /// When a key is missing, left over or of another shape.
+    pub fn restore(&mut self, snapshot: &Snapshot, from: &Path) -> Result<(), CheckpointError> {
+        let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
+        if self.ema.is_some() == snapshot.ema.is_empty() {
+            let (run, file) = if self.ema.is_some() { ("with", "without") } else { ("without", "with") };
+            return Err(misfit(format!("the run trains {run} an EMA, the checkpoint was written {file} one")));
+        }
+        let shadows = self.ema.as_ref().map(Ema::shadows).unwrap_or_default();
+        let pairs = [(&self.weights, &snapshot.model), (&shadows, &snapshot.ema)];
+        for (have, given) in pairs {
+            check_keys(have, given).map_err(misfit)?;
+        }
+        self.optimizer.check_state(&snapshot.optimizer).map_err(misfit)?;
+        for (have, given) in pairs {
+            copy_by_key(have, given);
+        }
+        self.optimizer.load_state(&snapshot.optimizer).map_err(misfit)?;
+        if let Some(ema) = &mut self.ema {
+            ema.set_num_updates(snapshot.position.ema_updates);
+        }
+        self.position = snapshot.position;
+        Ok(())
+    }
+
+    /// Starts from published weights. Keys that the file lacks keep their initial values.
+    ///
+    /// Returns the keys that were missing and those that were not used.
+    ///
+    /// # Errors
+    /// When no key of the network is in the file (a wrong prefix would otherwise train from scratch), or a shape differs.
+    pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
+        let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
+        let have: HashMap<&str, &Tensor> = self.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let (fitting, unused): (Vec<&Named>, Vec<&Named>) = given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
+        if !fitting.iter().any(|(name, _)| name.starts_with("model.diffusion_model.")) {
+            let first = given.first().map_or("none at all", |(name, _)| name.as_str());
+            return Err(misfit(format!("it holds no key `model.diffusion_model.*` of this network; its first key is {first}")));
+        }
+        for (name, tensor) in &fitting {
+            let expected = have[name.as_str()].size();
+            if tensor.size() != expected {
+                return Err(misfit(format!("`{name}` has shape {:?}; this network's has {expected:?}", tensor.size())));
+            }
+        }
+        let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
+        let missing = self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
+        {
+            let _no_grad = grad_mode::no_grad();
+            for (name, tensor) in &fitting {
+                have[name.as_str()].shallow_clone().copy_(tensor);
+            }
+        }
+        if let Some(ema) = &mut self.ema {
+            ema.reset();
+        }
+        Ok((missing, unused.into_iter().map(|(name, _)| name.clone()).collect()))
+    }
+}
+
+pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> {
+    let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    for (name, tensor) in have {
+        match given.get(name.as_str()) {
+            None => return Err(format!("`{name}` is missing")),
+            Some(other) if other.size() != tensor.size() || other.kind() != tensor.kind() => {
+                let (got, want) = (other.size(), tensor.size());
+                return Err(format!("`{name}` is {:?} {got:?}; the run's is {:?} {want:?}", other.kind(), tensor.kind()));
+            }
+            Some(_) => {}
+        }
+    }
+    let known: std::collections::HashSet<&str> = have.iter().map(|(name, _)| name.as_str()).collect();
+    match given.keys().filter(|name| !known.contains(*name)).min() {
+        Some(extra) => Err(format!("`{extra}` is not part of this run")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn copy_by_key(have: &[Named], given: &[Named]) {
+    let _no_grad = grad_mode::no_grad();
+    let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    for (name, tensor) in have {
+        if let Some(other) = given.get(name.as_str()) {
+            tensor.shallow_clone().copy_(other);
+        }
+    }
+}

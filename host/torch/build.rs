@@ -1,0 +1,29 @@
+//! Compiles the C++ shim against the libtorch that torch-sys found, and tells dependents where that is.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=cpp");
+    let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
+        panic!("torch-sys did not say where libtorch is; run `cargo xtask setup`");
+    };
+    let Some(include) = lib.parent().map(|root| root.join("include")) else {
+        panic!("{} has no parent folder", lib.display());
+    };
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(2)
+        .warnings(false)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .file("cpp/ops.cpp")
+        .file("cpp/checkpoint.cpp")
+        .compile("anneal_torch_shim");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    println!("cargo:rustc-link-lib=torch_cpu");
+    println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // Dependents read this as DEP_ANNEAL_TORCH_LIB.
+    println!("cargo:lib={}", lib.display());
+}

@@ -1,0 +1,83 @@
+// Operations that tch leaves out: the fused AdamW, gradients as views, autocast, meta tensors, version counters.
+#include "shim.h"
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty.h>
+#include <torch/version.h>
+
+namespace anneal {
+std::string &last_error() {
+  thread_local std::string text;
+  return text;
+}
+}  // namespace anneal
+
+using at::Tensor;
+
+extern "C" {
+
+const char *anneal_torch_last_error() { return anneal::last_error().c_str(); }
+const char *anneal_torch_version() { return TORCH_VERSION; }
+
+int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *step, double lr,
+                             double beta1, double beta2, double weight_decay, double eps) {
+  ANNEAL_GUARD({
+    at::NoGradGuard no_grad;
+    at::_fused_adamw_({*param}, {*grad}, {*exp_avg}, {*exp_avg_sq}, {}, {*step}, lr, beta1, beta2, weight_decay, eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  })
+}
+
+// A null view clears the gradient.
+int anneal_torch_set_grad(Tensor *param, Tensor *view) {
+  ANNEAL_GUARD({
+    if (view) {
+      param->mutable_grad() = *view;
+    } else {
+      param->mutable_grad().reset();
+    }
+  })
+}
+
+int anneal_torch_has_grad(Tensor *param) { return param->grad().defined() ? 1 : 0; }
+
+int64_t anneal_torch_version_counter(Tensor *t) { return static_cast<int64_t>(t->_version()); }
+
+int anneal_torch_is_meta(Tensor *t) { return t->is_meta() ? 1 : 0; }
+
+int anneal_torch_empty_meta(const int64_t *sizes, size_t rank, int kind, Tensor **out) {
+  ANNEAL_GUARD({
+    *out = new Tensor(at::empty(c10::IntArrayRef(sizes, rank),
+                                at::TensorOptions().device(at::kMeta).dtype(static_cast<at::ScalarType>(kind))));
+  })
+}
+
+struct anneal_autocast_state {
+  int enabled, dtype, cache;
+};
+
+// kind: a ScalarType, or -1 to switch autocast off. The old state goes to *old and is restored by pop.
+int anneal_torch_autocast_push(int cuda, int kind, anneal_autocast_state *old) {
+  ANNEAL_GUARD({
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    *old = {at::autocast::is_autocast_enabled(device), static_cast<int>(at::autocast::get_autocast_dtype(device)),
+            at::autocast::is_autocast_cache_enabled()};
+    at::autocast::set_autocast_enabled(device, kind >= 0);
+    if (kind >= 0) at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(kind));
+    at::autocast::increment_nesting();
+  })
+}
+
+int anneal_torch_autocast_pop(int cuda, const anneal_autocast_state *old) {
+  ANNEAL_GUARD({
+    auto device = cuda ? at::kCUDA : at::kCPU;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, old->enabled != 0);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(old->dtype));
+    at::autocast::set_autocast_cache_enabled(old->cache != 0);
+  })
+}
+
+}  // extern "C"

@@ -1,0 +1,67 @@
+//! The shim's C entries, and its errors as values.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use thiserror::Error;
+use torch_sys::C_tensor;
+
+/// A failure inside libtorch, with its text (first lines, no backtrace).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("libtorch: {0}")]
+pub struct TorchError(pub String);
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AutocastState {
+    enabled: c_int,
+    dtype: c_int,
+    cache: c_int,
+}
+
+pub(crate) type Run = unsafe extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize) -> c_int;
+pub(crate) type DropClosure = unsafe extern "C" fn(*mut c_void);
+
+unsafe extern "C" {
+    fn anneal_torch_last_error() -> *const c_char;
+    pub(crate) fn anneal_torch_version() -> *const c_char;
+    pub(crate) fn anneal_torch_set_error(text: *const c_char, len: usize);
+    pub(crate) fn anneal_torch_fused_adamw(
+        param: *mut C_tensor,
+        grad: *mut C_tensor,
+        exp_avg: *mut C_tensor,
+        exp_avg_sq: *mut C_tensor,
+        step: *mut C_tensor,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_set_grad(param: *mut C_tensor, view: *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
+    pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_empty_meta(sizes: *const i64, rank: usize, kind: c_int, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_autocast_push(cuda: c_int, kind: c_int, old: *mut AutocastState) -> c_int;
+    pub(crate) fn anneal_torch_autocast_pop(cuda: c_int, old: *const AutocastState) -> c_int;
+    pub(crate) fn anneal_torch_checkpoint(
+        inputs: *const *mut C_tensor,
+        n: usize,
+        closure: *mut c_void,
+        run: Run,
+        drop: DropClosure,
+        outputs: *mut *mut C_tensor,
+        capacity: usize,
+        num_outputs: *mut usize,
+    ) -> c_int;
+}
+
+/// The shim's last error of this thread, if `code` says there is one.
+pub(crate) fn check(code: c_int) -> Result<(), TorchError> {
+    if code >= 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim returns a NUL-terminated text of this thread that lives until its next call.
+    let text = unsafe { CStr::from_ptr(anneal_torch_last_error()) };
+    Err(TorchError(text.to_string_lossy().into_owned()))
+}

@@ -1,0 +1,114 @@
+//! What tch lacks on single tensors: gradients as views, version counters, meta tensors, raw handles.
+
+use std::ffi::CStr;
+use std::mem::ManuallyDrop;
+
+use tch::{Kind, Tensor};
+
+use crate::ffi::{self, TorchError, check};
+
+/// Makes `view` the gradient of `param`, so that backward adds into it; `None` clears the gradient.
+///
+/// # Errors
+/// When shapes, kinds or devices differ.
+pub fn set_grad(param: &Tensor, view: Option<&Tensor>) -> Result<(), TorchError> {
+    let view = view.map_or(std::ptr::null_mut(), |view| view.as_ptr().cast_mut());
+    // SAFETY: both handles are live for the call; the shim takes a reference of its own on the view.
+    check(unsafe { ffi::anneal_torch_set_grad(param.as_ptr().cast_mut(), view) })
+}
+
+/// Whether backward has given `param` a gradient, or one was set.
+pub fn has_grad(param: &Tensor) -> bool {
+    // SAFETY: the handle is live for the call.
+    unsafe { ffi::anneal_torch_has_grad(param.as_ptr().cast_mut()) != 0 }
+}
+
+/// How often `tensor` was written to in place.
+pub fn version(tensor: &Tensor) -> i64 {
+    // SAFETY: the handle is live for the call.
+    unsafe { ffi::anneal_torch_version_counter(tensor.as_ptr().cast_mut()) }
+}
+
+/// A tensor with a shape and a kind, but no values.
+///
+/// # Errors
+/// When a size is negative.
+pub fn empty_meta(shape: &[i64], kind: Kind) -> Result<Tensor, TorchError> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: the shape outlives the call, and on success `out` is a new tensor that we own.
+    unsafe {
+        check(ffi::anneal_torch_empty_meta(shape.as_ptr(), shape.len(), kind.c_int(), &raw mut out))?;
+        Ok(Tensor::from_ptr(out))
+    }
+}
+
+/// Whether a tensor has no values.
+pub fn is_meta(tensor: &Tensor) -> bool {
+    // SAFETY: the handle is live for the call.
+    unsafe { ffi::anneal_torch_is_meta(tensor.as_ptr().cast_mut()) != 0 }
+}
+
+/// libtorch's version, `2.11.0`.
+pub fn torch_version() -> &'static str {
+    // SAFETY: a constant NUL-terminated text.
+    unsafe { CStr::from_ptr(ffi::anneal_torch_version()) }.to_str().unwrap_or_default()
+}
+
+/// Lends a tensor that belongs to someone else for as long as `'a` lasts.
+///
+/// # Safety
+/// `handle` must be a live `at::Tensor*` of this process's libtorch, and outlive the result.
+pub unsafe fn borrow(handle: *mut std::ffi::c_void) -> ManuallyDrop<Tensor> {
+    // SAFETY: as the caller promises; ManuallyDrop leaves the handle to its owner.
+    ManuallyDrop::new(unsafe { Tensor::from_ptr(handle.cast()) })
+}
+
+/// Takes over a tensor.
+///
+/// # Safety
+/// `handle` must be a live `at::Tensor*` of this process's libtorch that nobody else frees.
+pub unsafe fn adopt(handle: *mut std::ffi::c_void) -> Tensor {
+    // SAFETY: as the caller promises.
+    unsafe { Tensor::from_ptr(handle.cast()) }
+}
+
+/// Gives a tensor away; who gets the handle must adopt it.
+pub fn release(tensor: Tensor) -> *mut std::ffi::c_void {
+    ManuallyDrop::new(tensor).as_mut_ptr().cast()
+}
+
+/// The handle of a tensor, to be borrowed while `tensor` lives.
+pub fn handle(tensor: &Tensor) -> *mut std::ffi::c_void {
+    tensor.as_ptr().cast_mut().cast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn backward_adds_into_a_view() {
+        let flat = Tensor::zeros([6], (Kind::Float, Device::Cpu));
+        let p = Tensor::ones([2, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        assert!(!has_grad(&p));
+        set_grad(&p, Some(&flat.narrow(0, 1, 4).view([2, 2]))).unwrap();
+        (&p * 3.0).sum(Kind::Float).backward();
+        (&p * 1.0).sum(Kind::Float).backward();
+        assert_eq!(Vec::<f32>::try_from(&flat).unwrap(), [0.0, 4.0, 4.0, 4.0, 4.0, 0.0]);
+        set_grad(&p, None).unwrap();
+        assert!(!has_grad(&p));
+        assert!(set_grad(&p, Some(&flat)).is_err());
+    }
+
+    #[test]
+    fn writes_are_counted_and_meta_tensors_have_no_values() {
+        let mut t = Tensor::zeros([2], (Kind::Float, Device::Cpu));
+        let before = version(&t);
+        let _ = t.fill_(1.0);
+        assert!(version(&t) > before);
+        let meta = empty_meta(&[100_000, 100_000, 100], Kind::Float).unwrap();
+        assert!(is_meta(&meta) && !is_meta(&t) && meta.size() == [100_000, 100_000, 100]);
+        assert!(torch_version().starts_with("2.11."));
+    }
+}
