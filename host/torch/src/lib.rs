@@ -8,6 +8,8 @@ pub mod activation;
 pub mod autocast;
 /// Activation checkpointing.
 pub mod checkpoint;
+/// Convolutions over few pixels.
+pub mod conv;
 /// CUDA, loaded at run time.
 pub mod cuda;
 /// libtorch's default generators.

@@ -1,8 +1,10 @@
 //! The convolution, in one to three dimensions.
 
+use anneal_torch::conv::small_conv;
 use tch::Tensor;
 
 use crate::params::{Init, Path};
+use crate::shape::{to_pixels, to_tokens};
 
 /// Sizes of a convolution; `kernel`, `stride` and `padding` have one entry for each axis of positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,24 +68,34 @@ impl Conv {
     /// - `x`: `[n, inputs, ...]`, as many axes of positions as the kernel has
     /// - result: `[n, outputs, ...]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match self.weight.size()[..] {
+        let keeps_size = self.stride.iter().all(|&s| s == 1)
+            && self
+                .padding
+                .iter()
+                .zip(&self.weight.size()[2..])
+                .all(|(padding, kernel)| 2 * padding + 1 == *kernel);
+        match (&self.weight.size()[2..], &x.size()[2..]) {
             // A kernel over time alone sees pixels as one axis. libtorch's convolution in two dimensions is about twice
             // as fast on the CPU as the one in three, which copies every window.
-            [_, _, _, 1, 1] if self.stride == [1, 1, 1] && self.padding[1..] == [0, 0] => {
-                let (h, w) = (x.size()[3], x.size()[4]);
-                let over_time = convolve(
-                    &x.flatten(3, 4),
-                    &self.weight.squeeze_dim(4),
-                    &self.bias,
-                    &[1, 1],
-                    &[self.padding[0], 0],
-                );
-                over_time.unflatten(3, [h, w])
+            (&[_, 1, 1], &[_, h, w]) if keeps_size => {
+                let weight = self.weight.squeeze_dim(4);
+                let x = x.flatten(3, 4);
+                convolve(&x, &weight, &self.bias, &[1, 1], &[self.padding[0], 0]).unflatten(3, [h, w])
+            }
+            (&[1, 1], &[h, w]) if keeps_size && h * w <= FEW_PIXELS => {
+                let tokens = to_tokens(x).linear(&self.weight.flatten(1, 3), Some(&self.bias));
+                to_pixels(&tokens, h, w)
+            }
+            (&[_, _], &[h, w]) if keeps_size && h * w <= FEW_PIXELS => {
+                small_conv(x, &self.weight, &self.bias).unwrap_or_else(|error| panic!("{error}"))
             }
             _ => convolve(x, &self.weight, &self.bias, &self.stride, &self.padding),
         }
     }
 }
+
+/// Up to so many pixels an image, a convolution on the CPU is faster as a matrix product over all images.
+const FEW_PIXELS: i64 = 16;
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
     let axes = stride.len();
@@ -136,6 +148,16 @@ mod tests {
         let grads = |y: &Tensor| Tensor::run_backward(&[y.square().sum(Kind::Float)], &[&x, &conv.weight], true, false);
         for (got, want) in grads(&y).iter().zip(grads(&want)) {
             crate::testing::close(got, &want, 1e-5 * want.abs().max().double_value(&[]));
+        }
+    }
+
+    #[test]
+    fn few_pixels_make_no_difference() {
+        for kernel in [[1, 1], [3, 3]] {
+            let conv = Conv::new(&Params::new(Device::Cpu, 1).root(), ConvConfig::same(3, 4, &kernel));
+            let x = Tensor::randn([2, 3, 4, 4], (Kind::Float, Device::Cpu));
+            let want = convolve(&x, &conv.weight, &conv.bias, &conv.stride, &conv.padding);
+            crate::testing::close(&conv.forward(&x), &want, 1e-5);
         }
     }
 

@@ -132,7 +132,11 @@ impl CrossAttention {
         let joint = x.linear::<&Tensor>(&Tensor::cat(&weights, 0), None);
         let mut parts = joint.chunk(3, 2).into_iter();
         // Chunks, not slices: the gradient of all is put together in one pass.
-        [(); 3].map(|()| parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks")))
+        [(); 3].map(|()| {
+            parts
+                .next()
+                .unwrap_or_else(|| panic!("queries, keys and values are three chunks"))
+        })
     }
 }
 
