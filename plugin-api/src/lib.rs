@@ -6,3 +6,9 @@ extern crate self as plugin_api;
 
 /// A plugin's settings: one struct is the parser, the checks and the JSON Schema.
 pub mod config;
+/// The C ABI of native plugins.
+#[cfg(feature = "abi")]
+pub mod abi;
+/// What a native plugin is written with.
+#[cfg(feature = "native")]
+pub mod native;
