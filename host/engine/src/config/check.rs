@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::suggest::did_you_mean;
+use super::suggest::{closest, did_you_mean};
 use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
 use super::{FirstStageConfig, SamplingConfig, SourceConfig};
 
@@ -63,6 +63,7 @@ pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
     }
     if let (Some(data), Some(model)) = (&sections.data, &sections.model) {
         frames(&data.source, model, &mut found);
+        classes(&data.source, model, &mut found);
         pixels(&data.source, model, &mut found);
     }
     if let (Some(model), Some(sampling)) = (&sections.model, &sections.sampling) {
@@ -124,8 +125,13 @@ fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
                 found.push(finding(at("input_keys"), "`input_key` is given, too", help));
             }
             (None, None) => {
-                let help = "add `input_key = ..`, the batch entry to embed; or `input_keys` for several";
-                found.push(finding(at("input_key"), "is missing", help));
+                // What is mistyped counts as a setting of the plugin.
+                let typo = closest("input_key", embedder.params.keys().map(String::as_str));
+                let help = match typo {
+                    Some(typo) => format!("did you mean `input_key` by `{typo}`?"),
+                    None => "add `input_key = ..`, the batch entry to embed; or `input_keys` for several".to_owned(),
+                };
+                found.push(finding(at(typo.unwrap_or("input_key")), "`input_key` is missing", help));
             }
             (None, Some(keys)) if keys.is_empty() => {
                 found.push(finding(
@@ -210,6 +216,25 @@ fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
                 format!("/model/embedders/{idx}/n_copies"),
                 message,
                 format!("write {num_frames}"),
+            ));
+        }
+    }
+}
+
+/// An embedder of the emoji's classes knows as many as there are.
+fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
+    let SourceConfig::Emoji(emoji) = source else { return };
+    let num_classes = emoji.classes.len() as u64;
+    for (idx, embedder) in model.embedders.iter().enumerate() {
+        let known = embedder.params.get("n_classes").and_then(serde_json::Value::as_u64);
+        if let (Some("class"), Some(known)) = (embedder.input_key.as_deref(), known)
+            && known != num_classes
+        {
+            let message = format!("is {known}, but the data has {num_classes} classes");
+            found.push(finding(
+                format!("/model/embedders/{idx}/n_classes"),
+                message,
+                format!("write {num_classes}"),
             ));
         }
     }

@@ -265,6 +265,10 @@ fn syntax_problem(source: &Arc<Source>, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let message = error.message();
     let rest = source.text.get(span.start..).unwrap_or("");
+    let (message, _) = message.split_once(", expected literal string").unwrap_or((message, ""));
+    if message.contains("must be quoted") && rest.lines().next().is_none_or(|line| line.trim().is_empty()) {
+        return Origin::new(source, &span).problem(&[], "not TOML: there is no value", "write a value after the `=`");
+    }
     let help = if message.contains("duplicate key") {
         "remove one of the two; a table may be opened once"
     } else if message.contains("string") && !rest.starts_with(['"', '\'']) {

@@ -37,12 +37,13 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
     };
     let (value, wrong) = shape::check(&root, &RUN_SCHEMA, &[], &RUN_SCHEMA);
     problems.extend(wrong);
-    let found = findings(&sections(&value, &problems));
-    problems.extend(
-        found
-            .into_iter()
-            .map(|Finding { pointer, message, help }| locate(&root, &pointer, message, help)),
-    );
+    for Finding { pointer, message, help } in findings(&sections(&value)) {
+        let problem = locate(&root, &pointer, message, help);
+        // A value that is wrong by itself need not fit.
+        if problems.iter().all(|known| known.key != problem.key) {
+            problems.push(problem);
+        }
+    }
     let config = match serde_json::from_value(value) {
         Ok(config) => Some(config),
         // The schema is made from the types, so this adds nothing to what the walk has found.
@@ -63,22 +64,17 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
     }
 }
 
-/// The sections without a fault of their own, so that what does not fit between them is found in the same go.
-fn sections(value: &Value, problems: &[Problem]) -> Sections {
-    fn section<T: DeserializeOwned>(value: &Value, problems: &[Problem], name: &str) -> Option<T> {
-        let inside = format!("{name}.");
-        let faulty = problems
-            .iter()
-            .any(|problem| problem.key == name || problem.key.starts_with(&inside));
-        let section = value.get(name).filter(|_| !faulty)?;
-        serde_json::from_value(section.clone()).ok()
+/// The sections that can be read in spite of the faults, so that what does not fit between them is found in the same go.
+fn sections(value: &Value) -> Sections {
+    fn section<T: DeserializeOwned>(value: &Value, name: &str) -> Option<T> {
+        serde_json::from_value(value.get(name)?.clone()).ok()
     }
     Sections {
-        plugins: section(value, problems, "plugins"),
-        data: section(value, problems, "data"),
-        model: section(value, problems, "model"),
-        optimizer: section(value, problems, "optimizer"),
-        sampling: section(value, problems, "sampling"),
+        plugins: section(value, "plugins"),
+        data: section(value, "data"),
+        model: section(value, "model"),
+        optimizer: section(value, "optimizer"),
+        sampling: section(value, "sampling"),
     }
 }
 

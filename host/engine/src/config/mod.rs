@@ -15,6 +15,8 @@ mod run;
 mod schema;
 mod shape;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use components::{EmbedderConfig, PluginKind, PluginRef, PluginUse};

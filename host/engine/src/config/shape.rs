@@ -186,6 +186,9 @@ impl Walk<'_> {
             return node.to_value();
         }
         let Some(chosen) = node.get(tag) else {
+            if self.is_mistyped(node, tag) {
+                return node.to_value();
+            }
             let help = format!("add `{tag} = ..`, which is one of {}", one_of(kinds));
             self.at.push(tag.to_owned());
             self.wrong_value(node, schema, "is missing".to_owned(), &help);
@@ -215,6 +218,25 @@ impl Walk<'_> {
             [only] => self.value(node, only),
             several => self.union(node, schema, several),
         }
+    }
+
+    /// Reports the key that stands for `name`, which the table lacks, if there is one.
+    fn is_mistyped(&mut self, table: &Node, name: &str) -> bool {
+        let Tree::Table(entries) = &table.tree else {
+            return false;
+        };
+        let Some(typo) = closest(name, entries.iter().map(|(key, _)| key.name.as_str())) else {
+            return false;
+        };
+        for (key, _) in entries.iter().filter(|(key, _)| key.name == typo) {
+            self.at.push(typo.to_owned());
+            self.problems.push(
+                key.origin
+                    .problem(&self.at, "unknown key", format!("did you mean `{name}`?")),
+            );
+            self.at.pop();
+        }
+        true
     }
 
     fn array(&mut self, node: &Node, items: &[Node], schema: &Value) -> Value {
@@ -259,6 +281,10 @@ impl Walk<'_> {
             .flatten()
             .filter_map(Value::as_str);
         for name in required.filter(|name| node.get(name).is_none() && !meant.contains(name)) {
+            // In an open table a mistyped key passes for a setting of its own.
+            if *others != Value::Bool(false) && self.is_mistyped(node, name) {
+                continue;
+            }
             self.at.push(name.to_owned());
             let property = &properties.get(name).unwrap_or(&Value::Null);
             let help = match types(property)[..] {
