@@ -6,3 +6,6 @@ extern crate self as plugin_api;
 
 /// A plugin's settings: one struct is the parser, the checks and the JSON Schema.
 pub mod config;
+/// WASM plugins: schedules, weightings and samplers.
+#[cfg(feature = "wasm")]
+pub mod wasm;
