@@ -92,7 +92,9 @@ pub fn assert_schema(schema: &Value, path: impl AsRef<Path>) {
         std::fs::write(path, text + "\n").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         return;
     }
-    let committed = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let committed = std::fs::read(path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     assert!(
         committed.as_ref() == Some(schema),
         "{} is not the schema of the settings; UPDATE_SCHEMAS=1 cargo test writes it",

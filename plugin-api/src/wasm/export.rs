@@ -72,12 +72,24 @@ macro_rules! __entry {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __start {
-    (discretization $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::DISCRETIZATION, $config, |entry| Box::new(entry)) };
-    (sigma_sampling $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::SIGMA_SAMPLING, $config, |entry| Box::new(entry)) };
-    (guidance $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::GUIDANCE, $config, |entry| Box::new(entry)) };
-    (learning_rate $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::LEARNING_RATE, $config, |entry| Box::new(entry)) };
-    (weighting $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::WEIGHTING, $config, |entry| Box::new(entry)) };
-    (sampler $entry:ty, $config:ident) => { glue::start::<_, $entry>(&glue::SAMPLER, $config, |entry| Box::new(entry)) };
+    (discretization $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::DISCRETIZATION, $config, |entry| Box::new(entry))
+    };
+    (sigma_sampling $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::SIGMA_SAMPLING, $config, |entry| Box::new(entry))
+    };
+    (guidance $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::GUIDANCE, $config, |entry| Box::new(entry))
+    };
+    (learning_rate $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::LEARNING_RATE, $config, |entry| Box::new(entry))
+    };
+    (weighting $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::WEIGHTING, $config, |entry| Box::new(entry))
+    };
+    (sampler $entry:ty, $config:ident) => {
+        glue::start::<_, $entry>(&glue::SAMPLER, $config, |entry| Box::new(entry))
+    };
 }
 
 #[doc(hidden)]

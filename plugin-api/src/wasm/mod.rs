@@ -69,8 +69,8 @@ pub use latent::{Latent, Run};
 /// What a plugin's source needs.
 pub mod prelude {
     pub use super::{
-        Cost, Discretization, DrawKind, Entry, Error, Guidance, Latent, LearningRate, Result, Run, Sampler, SigmaSampling,
-        Weighting, log,
+        Cost, Discretization, DrawKind, Entry, Error, Guidance, Latent, LearningRate, Result, Run, Sampler,
+        SigmaSampling, Weighting, log,
     };
     pub use crate::config::{Config, ConfigError, OneOrMany};
     pub use crate::export_plugin;
