@@ -1,0 +1,237 @@
+//! From a TOML path to a checked config, and from a checked config to where each setting was written.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::check::{Finding, Sections, findings};
+use super::document::Node;
+use super::problem::{Problem, Problems};
+use super::schema::{RUN_SCHEMA, plugin_tables};
+use super::{RunConfig, layers, shape};
+
+/// A checked config that remembers where each setting was written.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings; every path in them is absolute.
+    pub config: RunConfig,
+    root: Node,
+}
+
+/// Reads the config at `path`, what it extends, and `sets` (`a.b.0.c=value`) on top.
+///
+/// Tables merge key by key, later layers win, and arrays are replaced as a whole. A table that names another `kind` or
+/// `plugin` than the one beneath it replaces that one's settings. Paths are relative to the file that writes them,
+/// those of `sets` to the current folder.
+///
+/// # Errors
+/// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
+/// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
+pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
+    let cwd = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let mut problems = Vec::new();
+    let Some(root) = layers::read(path, sets, &cwd, &mut problems) else {
+        return Err(Problems::sorted(problems));
+    };
+    let (value, wrong) = shape::check(&root, &RUN_SCHEMA, &[], &RUN_SCHEMA);
+    problems.extend(wrong);
+    let found = findings(&sections(&value, &problems));
+    problems.extend(
+        found
+            .into_iter()
+            .map(|Finding { pointer, message, help }| locate(&root, &pointer, message, help)),
+    );
+    let config = match serde_json::from_value(value) {
+        Ok(config) => Some(config),
+        // The schema is made from the types, so this adds nothing to what the walk has found.
+        Err(_) if !problems.is_empty() => None,
+        Err(error) => {
+            problems.push(locate(
+                &root,
+                "",
+                error.to_string(),
+                "compare with `anneal config schema`".to_owned(),
+            ));
+            None
+        }
+    };
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, root }),
+        _ => Err(Problems::sorted(problems)),
+    }
+}
+
+/// The sections without a fault of their own, so that what does not fit between them is found in the same go.
+fn sections(value: &Value, problems: &[Problem]) -> Sections {
+    fn section<T: DeserializeOwned>(value: &Value, problems: &[Problem], name: &str) -> Option<T> {
+        let inside = format!("{name}.");
+        let faulty = problems
+            .iter()
+            .any(|problem| problem.key == name || problem.key.starts_with(&inside));
+        let section = value.get(name).filter(|_| !faulty)?;
+        serde_json::from_value(section.clone()).ok()
+    }
+    Sections {
+        plugins: section(value, problems, "plugins"),
+        data: section(value, problems, "data"),
+        model: section(value, problems, "model"),
+        optimizer: section(value, problems, "optimizer"),
+        sampling: section(value, problems, "sampling"),
+    }
+}
+
+impl Loaded {
+    /// A problem with the setting at a JSON pointer (`/model/embedders/0/dim`), at the place it was written; at the
+    /// table around it where it was left to its default.
+    pub fn problem(&self, pointer: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
+        locate(&self.root, pointer, message.into(), help.into())
+    }
+
+    /// Checks the plugin's table at `pointer` against the schema of the plugin's own settings, writes the schema's
+    /// defaults into [`Loaded::config`], and makes its paths (`"x-anneal-path": "file"`) absolute.
+    ///
+    /// Returns what is wrong; the config is unchanged then.
+    pub fn check_plugin(&mut self, pointer: &str, schema: &Value) -> Vec<Problem> {
+        let at = segments(pointer);
+        let Some(node) = at.iter().try_fold(&self.root, |node, segment| node.get(segment)) else {
+            return vec![self.problem(pointer, "is missing", "add the table")];
+        };
+        let name = node.get("plugin").and_then(Node::as_str).unwrap_or_default();
+        let host = host_table(&at);
+        let tables = plugin_tables(&host, name, schema);
+        let table = match &tables[..] {
+            [only] => only.clone(),
+            several => serde_json::json!({ "oneOf": several }),
+        };
+        let (mut value, problems) = shape::check(node, &table, &at, &table);
+        if !problems.is_empty() {
+            return problems;
+        }
+        fill_defaults(&mut value, &table);
+        let problems = self.check_by_validator(pointer, &value, &host, schema);
+        if problems.is_empty() {
+            self.replace(pointer, value)
+        } else {
+            problems
+        }
+    }
+
+    /// What the walk does not know (conditions, patterns of keys) the validator does.
+    fn check_by_validator(&self, pointer: &str, table: &Value, host: &Value, schema: &Value) -> Vec<Problem> {
+        let validator = match jsonschema::validator_for(schema) {
+            Ok(validator) => validator,
+            Err(error) => {
+                let message = format!("the plugin's schema is no JSON Schema: {error}");
+                return vec![self.problem(pointer, message, "report this to the plugin's author")];
+            }
+        };
+        let mut params = table.clone();
+        if let (Some(params), Some(own)) = (params.as_object_mut(), host["properties"].as_object()) {
+            params.retain(|key, _| !own.contains_key(key));
+        }
+        let help = "`anneal plugin info` shows the plugin's settings";
+        let problems = validator.iter_errors(&params);
+        problems
+            .map(|error| self.problem(&format!("{pointer}{}", error.instance_path()), error.to_string(), help))
+            .collect()
+    }
+
+    fn replace(&mut self, pointer: &str, table: Value) -> Vec<Problem> {
+        let replaced = serde_json::to_value(&self.config).and_then(|mut config| {
+            if let Some(place) = config.pointer_mut(pointer) {
+                *place = table;
+            }
+            serde_json::from_value(config)
+        });
+        match replaced {
+            Ok(config) => {
+                self.config = config;
+                Vec::new()
+            }
+            Err(error) => vec![self.problem(pointer, error.to_string(), "report this to the plugin's author")],
+        }
+    }
+
+    /// The resolved config as TOML: defaults written out, paths absolute, nothing extended. Reading it again gives an
+    /// equal config.
+    ///
+    /// # Errors
+    /// When a setting of a plugin has no form in TOML (a null among its defaults).
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(&self.config)
+    }
+}
+
+fn locate(root: &Node, pointer: &str, message: String, help: String) -> Problem {
+    let at = segments(pointer);
+    let mut node = root;
+    for segment in &at {
+        match node.get(segment) {
+            Some(inner) => node = inner,
+            None => break,
+        }
+    }
+    node.origin.problem(&at, message, help)
+}
+
+fn segments(pointer: &str) -> Vec<String> {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+        .collect()
+}
+
+/// The host's own part of the plugin's table at `at`.
+fn host_table(at: &[String]) -> Value {
+    let mut schema = &*RUN_SCHEMA;
+    for segment in at {
+        let branches = schema.get("oneOf").and_then(Value::as_array);
+        let property = |schema: &'static Value| schema.get("properties").and_then(|properties| properties.get(segment));
+        let inner = branches.map_or_else(|| property(schema), |branches| branches.iter().find_map(property));
+        match inner.or_else(|| schema.get("items")) {
+            Some(inner) => schema = inner,
+            None => return Value::Object(serde_json::Map::new()),
+        }
+    }
+    schema.clone()
+}
+
+/// Writes the schema's defaults into a table that fits it.
+fn fill_defaults(value: &mut Value, schema: &Value) {
+    if let Some(branches) = schema
+        .get("oneOf")
+        .or_else(|| schema.get("anyOf"))
+        .and_then(Value::as_array)
+    {
+        if let Some(branch) = branches.iter().find(|branch| jsonschema::is_valid(branch, value)) {
+            fill_defaults(value, branch);
+        }
+        return;
+    }
+    match value {
+        Value::Object(table) => {
+            for (key, schema) in schema
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
+                if let Some(default) = schema.get("default") {
+                    table.entry(key.clone()).or_insert_with(|| default.clone());
+                }
+                if let Some(inner) = table.get_mut(key) {
+                    fill_defaults(inner, schema);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                items.iter_mut().for_each(|item| fill_defaults(item, schema));
+            }
+        }
+        _ => {}
+    }
+}

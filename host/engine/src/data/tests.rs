@@ -1,0 +1,1 @@
+//! The data module from the outside: sources through the loader.
