@@ -57,7 +57,10 @@ fn pictures_below(folder: &Path) -> Vec<PathBuf> {
         for path in fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| ["png", "gif", "webp"].iter().any(|kind| extension == *kind)) {
+            } else if path
+                .extension()
+                .is_some_and(|extension| ["png", "gif", "webp"].iter().any(|kind| extension == *kind))
+            {
                 pictures.push(path);
             }
         }

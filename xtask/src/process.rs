@@ -28,10 +28,7 @@ pub fn run(command: &mut Command) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot be started, or ends with another status than 0.
 pub fn output(command: &mut Command) -> Result<String, Failure> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| not_started(command, &error))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, &error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -10,7 +10,9 @@ pub fn code_only(text: &str) -> String {
             '/' if chars.get(at + 1) == Some(&'/') => end_of_line(&chars, at),
             '/' if chars.get(at + 1) == Some(&'*') => end_of_block_comment(&chars, at),
             '"' => end_of_string(&chars, at),
-            'r' if !follows_word(&chars, at) && raw_string_hashes(&chars, at).is_some() => end_of_raw_string(&chars, at),
+            'r' if !follows_word(&chars, at) && raw_string_hashes(&chars, at).is_some() => {
+                end_of_raw_string(&chars, at)
+            }
             '\'' => end_of_char(&chars, at),
             _ => at,
         };
@@ -91,7 +93,8 @@ fn raw_string_hashes(chars: &[char], at: usize) -> Option<usize> {
 fn end_of_raw_string(chars: &[char], start: usize) -> usize {
     let hashes = raw_string_hashes(chars, start).unwrap_or(0);
     let body = start + hashes + 2;
-    let closes = |at: &usize| chars[*at] == '"' && chars[at + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes;
+    let closes =
+        |at: &usize| chars[*at] == '"' && chars[at + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes;
     (body..chars.len()).find(closes).map_or(chars.len(), |at| at + 1 + hashes)
 }
 

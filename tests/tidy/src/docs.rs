@@ -78,7 +78,8 @@ fn prose(text: &str) -> Vec<(usize, String)> {
 /// The targets of `[text](target)` and `[name]: target` on one line.
 fn targets(line: &str) -> Vec<String> {
     let until_end = |rest: &str| rest.split([')', ' ']).next().unwrap_or_default().to_owned();
-    let mut targets: Vec<String> = line.match_indices("](").map(|(at, mark)| until_end(&line[at + mark.len()..])).collect();
+    let mut targets: Vec<String> =
+        line.match_indices("](").map(|(at, mark)| until_end(&line[at + mark.len()..])).collect();
     if line.starts_with('[')
         && let Some((_, target)) = line.split_once("]: ")
     {
@@ -149,17 +150,17 @@ mod tests {
     #[test]
     fn an_anchor_that_is_no_heading_is_found() {
         assert!(check(anchors_are_headings, "# Top\n[b](b.md#one-two-three) [h](#top) [2](b.md#again-1)").is_empty());
-        assert_eq!(check(anchors_are_headings, "[b](b.md#no-heading)"), ["docs/a.md:1: `b.md#no-heading` names no heading"]);
+        assert_eq!(
+            check(anchors_are_headings, "[b](b.md#no-heading)"),
+            ["docs/a.md:1: `b.md#no-heading` names no heading"]
+        );
         assert_eq!(check(anchors_are_headings, "[h](#top)").len(), 1);
     }
 
     #[test]
     fn a_config_that_no_doc_names_is_found() {
-        let repository = Repository::of(&[
-            ("README.md", "Try `configs/a.toml`."),
-            ("configs/a.toml", ""),
-            ("configs/b.toml", ""),
-        ]);
+        let repository =
+            Repository::of(&[("README.md", "Try `configs/a.toml`."), ("configs/a.toml", ""), ("configs/b.toml", "")]);
         let findings = every_config_is_named(&repository);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].path, "configs/b.toml");

@@ -92,7 +92,8 @@ mod tests {
     use super::*;
 
     const TORCH: (&str, &str) = ("host/torch/Cargo.toml", "[package]\nname = \"anneal-torch\"\n");
-    const PLUGIN: (&str, &str) = ("plugins/class/Cargo.toml", "[package]\nname = \"class\"\n[dependencies]\nserde = \"1\"\n");
+    const PLUGIN: (&str, &str) =
+        ("plugins/class/Cargo.toml", "[package]\nname = \"class\"\n[dependencies]\nserde = \"1\"\n");
 
     fn findings(path: &str, text: &str) -> Vec<String> {
         let repository = Repository::of(&[TORCH, PLUGIN, (path, text)]);
@@ -101,7 +102,10 @@ mod tests {
 
     #[test]
     fn a_lower_floor_is_fine() {
-        assert!(findings("host/nn/Cargo.toml", "[package]\nname = \"nn\"\n[dependencies]\nanneal-torch.workspace = true").is_empty());
+        assert!(
+            findings("host/nn/Cargo.toml", "[package]\nname = \"nn\"\n[dependencies]\nanneal-torch.workspace = true")
+                .is_empty()
+        );
     }
 
     #[test]
@@ -127,7 +131,8 @@ mod tests {
 
     #[test]
     fn lints_are_inherited() {
-        let repository = Repository::of(&[TORCH, ("xtask/Cargo.toml", "[package]\nname = \"x\"\n[lints]\nworkspace = true")]);
+        let repository =
+            Repository::of(&[TORCH, ("xtask/Cargo.toml", "[package]\nname = \"x\"\n[lints]\nworkspace = true")]);
         let findings = inherit_lints(&repository);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].path, "host/torch/Cargo.toml");

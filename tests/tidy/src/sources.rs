@@ -20,8 +20,9 @@ pub fn are_not_too_long(repository: &Repository) -> Vec<Finding> {
     let sources = repository.files.iter().filter(is_source);
     let long = sources.filter_map(|file| {
         let lines = file.text.lines().count();
-        (lines > MAX_LINES && !is_listed(file))
-            .then(|| file.finding(MAX_LINES, format!("{lines} lines, and {MAX_LINES} are the limit; split it by its nouns")))
+        (lines > MAX_LINES && !is_listed(file)).then(|| {
+            file.finding(MAX_LINES, format!("{lines} lines, and {MAX_LINES} are the limit; split it by its nouns"))
+        })
     });
     long.collect()
 }
@@ -45,8 +46,11 @@ fn opening_problem(file: &File) -> Option<&'static str> {
 }
 
 fn rust_opening_problem(text: &str) -> Option<&'static str> {
-    let paragraph: Vec<&str> =
-        text.lines().map_while(|line| Some(line.strip_prefix("//!")?.trim())).take_while(|line| !line.is_empty()).collect();
+    let paragraph: Vec<&str> = text
+        .lines()
+        .map_while(|line| Some(line.strip_prefix("//!")?.trim()))
+        .take_while(|line| !line.is_empty())
+        .collect();
     match paragraph.last() {
         None => Some("the file does not open with a `//!` sentence on what it is for"),
         Some(last) if !last.ends_with('.') => Some("the opening `//!` sentence does not end with a period"),
@@ -83,7 +87,8 @@ mod tests {
     fn a_long_file_is_found() {
         let at_limit = "//! A.\n".repeat(MAX_LINES);
         let over = "//! A.\n".repeat(MAX_LINES + 1);
-        let repository = Repository::of(&[("a.rs", at_limit.as_str()), ("b.rs", over.as_str()), ("c.lock", over.as_str())]);
+        let repository =
+            Repository::of(&[("a.rs", at_limit.as_str()), ("b.rs", over.as_str()), ("c.lock", over.as_str())]);
         let findings = are_not_too_long(&repository);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].path, "b.rs");

@@ -45,7 +45,8 @@ impl Manifest {
         };
         let cargo = folder.join("Cargo.toml");
         let package = if cargo.is_file() {
-            let package = read_toml(&cargo)?.get("package").and_then(|package| Some(package.get("name")?.as_str()?.to_owned()));
+            let package =
+                read_toml(&cargo)?.get("package").and_then(|package| Some(package.get("name")?.as_str()?.to_owned()));
             let help = "a plugin's crate needs a [package] of its own";
             Some(package.ok_or_else(|| Failure::new(format!("{} names no package", cargo.display()), help))?)
         } else {

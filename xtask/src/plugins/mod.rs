@@ -127,7 +127,8 @@ mod tests {
     fn a_line_of_cargos_json_names_a_library_by_its_crates_folder() {
         let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/plugins/class/Cargo.toml",
             "filenames":["/a/target/debug/libclass.so","/a/target/debug/libclass.rlib"]}"#;
-        let expected = ((PathBuf::from("/a/plugins/class"), Runtime::Native), PathBuf::from("/a/target/debug/libclass.so"));
+        let expected =
+            ((PathBuf::from("/a/plugins/class"), Runtime::Native), PathBuf::from("/a/target/debug/libclass.so"));
         assert_eq!(artifact(line).unwrap(), [expected]);
         assert_eq!(artifact(r#"{"reason":"build-finished","success":true}"#), None);
     }

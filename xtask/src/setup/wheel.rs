@@ -87,7 +87,10 @@ impl Wheel {
             } else {
                 failure.what
             };
-            Failure::new(what, "check the network and the free space, then run `cargo xtask setup` again; what is fetched stays")
+            Failure::new(
+                what,
+                "check the network and the free space, then run `cargo xtask setup` again; what is fetched stays",
+            )
         })
     }
 }
@@ -118,10 +121,7 @@ pub fn remove_folder(folder: &Path) -> Result<(), Failure> {
 
 /// pip does not widen one manylinux tag to the older ones it includes.
 fn platforms() -> impl Iterator<Item = String> {
-    (17..=28)
-        .rev()
-        .map(|minor| format!("manylinux_2_{minor}_x86_64"))
-        .chain(["manylinux2014_x86_64".to_owned()])
+    (17..=28).rev().map(|minor| format!("manylinux_2_{minor}_x86_64")).chain(["manylinux2014_x86_64".to_owned()])
 }
 
 fn the_wheel_in(folder: &Path) -> Result<PathBuf, Failure> {
@@ -129,7 +129,9 @@ fn the_wheel_in(folder: &Path) -> Result<PathBuf, Failure> {
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| Failure::new(format!("pip left no wheel in {}", folder.display()), "run `cargo xtask setup` again"))
+        .ok_or_else(|| {
+            Failure::new(format!("pip left no wheel in {}", folder.display()), "run `cargo xtask setup` again")
+        })
 }
 
 #[cfg(test)]
