@@ -3,7 +3,7 @@
 use crate::repository::{Finding, Repository};
 
 /// Folders of one machine or one user. Spelled in two parts, as this file is held to the rule too.
-const FOLDERS: [&str; 4] = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/tm", "p/")];
+const FOLDERS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tm", "p/")];
 
 /// Hosts of package registries: cargo, rustup and pip know them, and a mirror may stand for them.
 const HOSTS: [&str; 7] = [

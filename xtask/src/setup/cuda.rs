@@ -38,9 +38,8 @@ const fn wheel_of(name: &'static str, version: &'static str, sha256: &'static st
     Wheel { name, version, sha256, size_mb }
 }
 
-/// Libraries that libtorch_cpu.so opens by bare name, looking only beside itself, and what those need.
-const OPENED_BY_NAME: [&str; 4] =
-    ["libcaffe2_nvrtc.so", "libtorch_cuda_linalg.so", "libnvrtc.so.13", "libnvrtc-builtins.so.13.0"];
+/// Libraries that libtorch_cpu.so opens by bare name when an operation asks for them.
+const OPENED_BY_NAME: [&str; 2] = ["libcaffe2_nvrtc.so", "libtorch_cuda_linalg.so"];
 
 /// Adds `cuda/lib/libtorch_cuda.so`, and under `nvidia` what it needs, to the fetched libtorch. They lie as in the
 /// wheels, so that the libraries' own search paths hold.
@@ -87,13 +86,18 @@ pub fn ensure(paths: &Paths, libtorch: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// libtorch_cpu.so looks for what it opens by name only beside itself, and what that needs is looked for there too.
 fn link_opened_by_name(libtorch: &Path) -> Result<(), Failure> {
-    for name in OPENED_BY_NAME {
+    let folder = libtorch.join("nvidia/cu13/lib");
+    let entries = fs::read_dir(&folder).map_err(|error| Failure::file("read", &folder, &error))?;
+    let needed =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| name.contains(".so."));
+    let targets = needed.map(|name| format!("../nvidia/cu13/lib/{name}"));
+    for target in targets.chain(OPENED_BY_NAME.iter().map(|name| format!("../cuda/lib/{name}"))) {
+        let Some(name) = Path::new(&target).file_name() else { continue };
         let link = libtorch.join("lib").join(name);
-        let folder = if name.starts_with("libnvrtc") { "../nvidia/cu13/lib" } else { "../cuda/lib" };
-        if !link.is_symlink() {
-            symlink(Path::new(folder).join(name), &link)
-                .map_err(|error| Failure::file("make the link", &link, &error))?;
+        if !link.exists() && !link.is_symlink() {
+            symlink(&target, &link).map_err(|error| Failure::file("make the link", &link, &error))?;
         }
     }
     Ok(())
@@ -142,6 +146,26 @@ Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
         required.sort();
         fetched.sort();
         assert_eq!(fetched, required);
+    }
+
+    #[test]
+    fn what_libtorch_opens_by_name_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [
+            "nvidia/cu13/lib/libcusolver.so.12",
+            "nvidia/cu13/lib/libnvvm.a",
+            "cuda/lib/libcaffe2_nvrtc.so",
+            "lib/libc10.so",
+        ] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        link_opened_by_name(folder.path()).unwrap();
+        for name in ["libcusolver.so.12", "libcaffe2_nvrtc.so"] {
+            assert!(folder.path().join("lib").join(name).exists(), "{name}");
+        }
+        assert!(!folder.path().join("lib/libnvvm.a").exists());
     }
 
     #[test]
