@@ -237,14 +237,18 @@ unsafe fn run(instance: &Instance, call: &abi::Call, outputs: *mut Sink) -> Resu
     let raw: Vec<&abi::Input> =
         (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
     // SAFETY: an input's tensor is null or a live handle.
-    let tensors: Vec<_> = raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow(input.tensor) })).collect();
+    let tensors: Vec<_> =
+        raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow(input.tensor) })).collect();
     let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
         // SAFETY: the host's texts outlive the call.
         let name = unsafe { input.name.to_text() };
         match tensor {
             Some(tensor) => Input::Tensor { name, tensor },
             // SAFETY: as above.
-            None => Input::Texts { name, texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect() },
+            None => Input::Texts {
+                name,
+                texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect(),
+            },
         }
     });
     let inputs = Inputs(inputs.collect());

@@ -157,8 +157,18 @@ struct RawCapabilities {
 fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
     match path {
         [] => Some(&[
-            "schema-version", "id", "version", "description", "license", "authors", "repository", "api", "artifact",
-            "torch", "capabilities", "entry",
+            "schema-version",
+            "id",
+            "version",
+            "description",
+            "license",
+            "authors",
+            "repository",
+            "api",
+            "artifact",
+            "torch",
+            "capabilities",
+            "entry",
         ]),
         ["api"] => Some(&["wit", "abi", "anneal"]),
         ["artifact", _] => Some(&["path", "sha256"]),
@@ -291,13 +301,17 @@ fn check_api(api: &RawApi, faults: &mut Faults<'_>) {
     for (key, wanted, (major, minor)) in [("api.wit", &api.wit, WIT), ("api.abi", &api.abi, host_abi)] {
         let Some(wanted) = wanted else { continue };
         let number = |part: Option<&str>| part.and_then(|part| part.parse::<u64>().ok());
-        let (first, second) = wanted.get_ref().split_once('.').map_or((None, None), |(a, b)| (number(Some(a)), number(Some(b))));
+        let (first, second) =
+            wanted.get_ref().split_once('.').map_or((None, None), |(a, b)| (number(Some(a)), number(Some(b))));
         let (message, help) = match (first, second) {
             (Some(first), Some(second)) if first == major && second <= minor => continue,
-            (Some(first), Some(_)) if first < major => {
-                (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "build the plugin with a newer plugin-api")
+            (Some(first), Some(_)) if first < major => (
+                format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()),
+                "build the plugin with a newer plugin-api",
+            ),
+            (Some(_), Some(_)) => {
+                (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "update anneal")
             }
-            (Some(_), Some(_)) => (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "update anneal"),
             _ => (format!("`{}` is no version of an interface", wanted.get_ref()), "write two numbers, `1.0`"),
         };
         faults.add(wanted.span(), key, message, help.to_owned());
@@ -308,9 +322,16 @@ fn check_api(api: &RawApi, faults: &mut Faults<'_>) {
         Ok(requirement) if host.is_some_and(|host| requirement.matches(&host)) => {}
         Ok(requirement) => {
             let message = format!("is {requirement}, this is anneal {}", env!("CARGO_PKG_VERSION"));
-            faults.add(wanted.span(), "api.anneal", message, "use another version of anneal or of the plugin".to_owned());
+            faults.add(
+                wanted.span(),
+                "api.anneal",
+                message,
+                "use another version of anneal or of the plugin".to_owned(),
+            );
         }
-        Err(error) => faults.add(wanted.span(), "api.anneal", error.to_string(), "write a requirement, `>=0.1`".to_owned()),
+        Err(error) => {
+            faults.add(wanted.span(), "api.anneal", error.to_string(), "write a requirement, `>=0.1`".to_owned())
+        }
     }
 }
 
@@ -332,7 +353,11 @@ fn artifacts(
             continue;
         }
         let have = one_of(given.get_ref().keys().map(String::as_str));
-        let message = format!("there is no [artifact.{name}], which `{}` ({}) runs from; there is {have}", entry.get_ref().name, entry.get_ref().kind);
+        let message = format!(
+            "there is no [artifact.{name}], which `{}` ({}) runs from; there is {have}",
+            entry.get_ref().name,
+            entry.get_ref().kind
+        );
         faults.add(given.span(), "artifact", message, format!("build the plugin for {name}"));
         break;
     }
@@ -353,7 +378,12 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
             TorchLink::None
         }
         (other, _) => {
-            faults.add(raw.link.span(), "torch.link", format!("`{other}` is no way to link"), "write `none` or `exact`".to_owned());
+            faults.add(
+                raw.link.span(),
+                "torch.link",
+                format!("`{other}` is no way to link"),
+                "write `none` or `exact`".to_owned(),
+            );
             TorchLink::None
         }
     }
@@ -363,7 +393,12 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
 fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> Option<u32> {
     if let Some(wasi) = raw.wasi.filter(|wasi| wasi.get_ref() != "none") {
         let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
-        faults.add(wasi.span(), "capabilities.wasi", message, "write `none`, and build for wasm32-unknown-unknown".to_owned());
+        faults.add(
+            wasi.span(),
+            "capabilities.wasi",
+            message,
+            "write `none`, and build for wasm32-unknown-unknown".to_owned(),
+        );
     }
     let memory = raw.memory_mib?;
     if !(1..=MEMORY_MIB_MAX).contains(memory.get_ref()) {
@@ -439,13 +474,29 @@ anything = true
     #[test]
     fn each_fault_has_its_place_and_remedy() {
         let cases = [
-            ("version = \"1.2.0\"", "verison = \"1.2.0\"", "p/plugin.toml:3:1: verison: is no key of a manifest\nhelp: did you mean `version`?"),
+            (
+                "version = \"1.2.0\"",
+                "verison = \"1.2.0\"",
+                "p/plugin.toml:3:1: verison: is no key of a manifest\nhelp: did you mean `version`?",
+            ),
             ("name = \"karras\"", "nmae = \"karras\"", "p/plugin.toml:9:1: entry.nmae: is no key"),
-            ("schema-version = 1", "schema-version = 2", "p/plugin.toml:1:18: schema-version: is 2, this anneal reads 1"),
+            (
+                "schema-version = 1",
+                "schema-version = 2",
+                "p/plugin.toml:1:18: schema-version: is 2, this anneal reads 1",
+            ),
             ("acme.karras", "Karras", "p/plugin.toml:2:6: id: `Karras` is no plugin id"),
             ("\"1.2.0\"", "\"1.2\"", "p/plugin.toml:3:11: version: `1.2` is no version"),
-            ("wit = \"1.0\"", "wit = \"1.9\"", "p/plugin.toml:5:7: api.wit: is 1.9, this anneal has 1.0\nhelp: update anneal"),
-            ("wit = \"1.0\"", "abi = \"0.9\"", "p/plugin.toml:5:7: api.abi: is 0.9, this anneal has 1.0\nhelp: build the plugin"),
+            (
+                "wit = \"1.0\"",
+                "wit = \"1.9\"",
+                "p/plugin.toml:5:7: api.wit: is 1.9, this anneal has 1.0\nhelp: update anneal",
+            ),
+            (
+                "wit = \"1.0\"",
+                "abi = \"0.9\"",
+                "p/plugin.toml:5:7: api.abi: is 0.9, this anneal has 1.0\nhelp: build the plugin",
+            ),
             ("wit = \"1.0\"", "anneal = \">=99\"", "p/plugin.toml:5:10: api.anneal: is >=99, this is anneal"),
             ("karras.wasm", "../karras.wasm", "`../karras.wasm` leads out of the plugin's folder"),
             ("schema/karras.json", "/etc/passwd", "leads out of the plugin's folder"),
@@ -453,8 +504,16 @@ anything = true
             ("\"discretization\"", "\"embedder\"", "which `karras` (embedder) runs from"),
             ("name = \"karras\"", "name = \"Karras\"", "`Karras` is no name of an entry"),
             ("[x-shop]", "[torch]\nlink = \"stable\"\n[x-shop]", "`stable` is no way to link"),
-            ("[x-shop]", "[capabilities]\nwasi = \"null\"\n[x-shop]", "capabilities.wasi: is `null`; plugins get no WASI"),
-            ("[x-shop]", "[capabilities]\nmemory-mib = 4096\n[x-shop]", "capabilities.memory-mib: is 4096\nhelp: write 1 to 512"),
+            (
+                "[x-shop]",
+                "[capabilities]\nwasi = \"null\"\n[x-shop]",
+                "capabilities.wasi: is `null`; plugins get no WASI",
+            ),
+            (
+                "[x-shop]",
+                "[capabilities]\nmemory-mib = 4096\n[x-shop]",
+                "capabilities.memory-mib: is 4096\nhelp: write 1 to 512",
+            ),
             ("id = \"acme.karras\"", "id = ", "p/plugin.toml:2:"),
         ];
         for (from, to, expected) in cases {
