@@ -30,6 +30,19 @@ pub struct Loaded {
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
+    load_with(path, sets, |_| Vec::new())
+}
+
+/// As [`load`], with the checks of `more` on top, so that a person sees their findings beside the others. They are made
+/// whenever the config can be read, also where it has faults.
+///
+/// # Errors
+/// As [`load`], and what `more` finds.
+pub fn load_with(
+    path: &Path,
+    sets: &[String],
+    more: impl FnOnce(&mut Loaded) -> Vec<Problem>,
+) -> Result<Loaded, Problems> {
     let cwd = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let mut problems = Vec::new();
     let Some(root) = layers::read(path, sets, &cwd, &mut problems) else {
@@ -44,8 +57,12 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
             problems.push(problem);
         }
     }
-    let config = match serde_json::from_value(value) {
-        Ok(config) => Some(config),
+    let loaded = match serde_json::from_value(value) {
+        Ok(config) => {
+            let mut loaded = Loaded { config, root };
+            problems.extend(more(&mut loaded));
+            Some(loaded)
+        }
         // The schema is made from the types, so this adds nothing to what the walk has found.
         Err(_) if !problems.is_empty() => None,
         Err(error) => {
@@ -58,8 +75,8 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
             None
         }
     };
-    match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, root }),
+    match loaded {
+        Some(loaded) if problems.is_empty() => Ok(loaded),
         _ => Err(Problems::sorted(problems)),
     }
 }
