@@ -66,6 +66,20 @@ pub enum PluginKind {
     Sampler,
 }
 
+impl std::fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Embedder => "embedder",
+            Self::Weighting => "weighting",
+            Self::Discretization => "discretization",
+            Self::SigmaSampling => "sigma-sampling",
+            Self::Guidance => "guidance",
+            Self::LearningRate => "learning-rate",
+            Self::Sampler => "sampler",
+        })
+    }
+}
+
 /// A place in a config that names a plugin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginRef<'a> {

@@ -34,3 +34,4 @@ pub use run::{
     SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
+pub(crate) use suggest::{closest, one_of};

@@ -1,4 +1,14 @@
 //! Plugins: found, checked, loaded and called.
 
+mod discovery;
+mod error;
+mod manifest;
+mod registry;
+
 /// Shared libraries over the process's libtorch.
 pub mod native;
+
+pub use discovery::{Decision, SearchPath, Verdict};
+pub use error::PluginError;
+pub use manifest::{Artifact, Manifest, ManifestEntry, Runtime, TorchLink};
+pub use registry::{EntryRef, Plugin, Registry};

@@ -77,6 +77,7 @@ pub struct NativeLibrary {
 struct Loaded {
     id: String,
     descriptor: Value,
+    torch_version: Option<String>,
     table: *const EmbedderV1,
 }
 
@@ -96,9 +97,9 @@ impl NativeLibrary {
         unsafe { check_versions(path, api)? };
         let broken = |reason: String| NativeError::Broken { path: path.to_owned(), reason };
         // SAFETY: the struct is as long as the functions that are read need it to be.
-        let (init, get_extension, descriptor) = unsafe {
-            let text = (*api).descriptor_json.to_text();
-            (abi::member!(api, PluginApi, init), abi::member!(api, PluginApi, get_extension), text)
+        let (init, get_extension, descriptor, torch) = unsafe {
+            let (descriptor, torch) = ((*api).descriptor_json.to_text(), (*api).torch_version.to_text());
+            (abi::member!(api, PluginApi, init), abi::member!(api, PluginApi, get_extension), descriptor, torch)
         };
         let (Some(init), Some(get_extension)) = (init, get_extension) else {
             return Err(broken("its entry lacks init or get_extension".to_owned()));
@@ -117,12 +118,18 @@ impl NativeLibrary {
         if table.is_null() {
             return Err(broken("it has no embedders".to_owned()));
         }
-        Ok(Self { loaded: Box::leak(Box::new(Loaded { id: id.to_owned(), descriptor, table })) })
+        let torch_version = Some(torch).filter(|version| !version.is_empty());
+        Ok(Self { loaded: Box::leak(Box::new(Loaded { id: id.to_owned(), descriptor, torch_version, table })) })
     }
 
     /// What the plugin says of itself: `{"sdk", "entries": [{"name", "kind", "schema"}]}`.
     pub fn describe(&self) -> &Value {
         &self.loaded.descriptor
+    }
+
+    /// The libtorch it was built with, if it uses one.
+    pub fn torch_version(&self) -> Option<&str> {
+        self.loaded.torch_version.as_deref()
     }
 
     /// What the schema cannot say about the settings of an entry.

@@ -5,4 +5,5 @@ mod context;
 mod embedder;
 mod library;
 
-pub use library::{NativeError, NativeLibrary};
+pub(super) use library::same_minor;
+pub use library::{ConfigProblem, NativeError, NativeLibrary};
