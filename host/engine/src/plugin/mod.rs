@@ -1,1 +1,4 @@
 //! Plugins: found, checked, loaded and called.
+
+/// Components: compiled, limited and checked.
+pub mod wasm;
