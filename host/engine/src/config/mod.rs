@@ -24,7 +24,7 @@ pub use data::{
     BadSample, CondView, DataConfig, EmojiClass, EmojiConfig, FramesDirConfig, MeshOrbitConfig, SourceConfig,
 };
 pub use environment::Environment;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_with};
 pub use model::{
     DenoiserConfig, FirstStageConfig, LossConfig, LossKind, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
 };

@@ -247,3 +247,13 @@ pub enum ClipFormat {
     /// Animated WebP, lossless.
     Webp,
 }
+
+impl ClipFormat {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gif => "gif",
+            Self::Webp => "webp",
+        }
+    }
+}

@@ -7,10 +7,7 @@ use crate::config::{NetworkConfig, RunConfig, SourceConfig};
 
 fn with_sets(sets: &[&str]) -> RunConfig {
     let house = House::new();
-    house
-        .load("configs/orbit.toml", sets)
-        .unwrap_or_else(|problems| panic!("{sets:?}:\n{problems}"))
-        .config
+    house.load("configs/orbit.toml", sets).unwrap_or_else(|problems| panic!("{sets:?}:\n{problems}")).config
 }
 
 #[test]
@@ -18,10 +15,7 @@ fn a_file_wins_over_what_it_extends_and_a_later_base_over_an_earlier() {
     let house = House::new();
     house.write("configs/long.toml", "[train]\nsteps = 9\nkeep_last = 2\n");
     house.write("configs/short.toml", "[train]\nsteps = 3\n");
-    house.write(
-        "configs/run.toml",
-        "extends = [\"orbit.toml\", \"long.toml\", \"short.toml\"]\n[ema]\ndecay = 0.5\n",
-    );
+    house.write("configs/run.toml", "extends = [\"orbit.toml\", \"long.toml\", \"short.toml\"]\n[ema]\ndecay = 0.5\n");
     let config = loads(&house, "configs/run.toml").config;
     assert_eq!((config.train.steps, config.train.keep_last), (3, Some(2)));
     assert_eq!(config.ema.unwrap().decay, 0.5);
@@ -50,27 +44,18 @@ fn another_component_drops_the_settings_of_the_one_beneath() {
 
     house.write("configs/run.toml", &text.replace("linear", "triangle"));
     let guidance = loads(&house, "configs/run.toml").config.sampling.guidance.unwrap();
-    assert_eq!(
-        guidance.params.keys().collect::<Vec<_>>(),
-        ["min_scale", "max_scale"],
-        "the same one is merged"
-    );
+    assert_eq!(guidance.params.keys().collect::<Vec<_>>(), ["min_scale", "max_scale"], "the same one is merged");
 }
 
 #[test]
 fn paths_are_relative_to_the_file_that_writes_them() {
     let house = House::new();
     std::fs::create_dir_all(house.root().join("mine/deep")).unwrap();
-    house.write(
-        "mine/deep/run.toml",
-        "extends = \"../../configs/orbit.toml\"\n[run]\ndir = \"out\"\n",
-    );
+    house.write("mine/deep/run.toml", "extends = \"../../configs/orbit.toml\"\n[run]\ndir = \"out\"\n");
     let config = loads(&house, "mine/deep/run.toml").config;
     assert_eq!(config.run.dir, house.root().join("mine/deep/out"));
     assert_eq!(config.plugins.dirs, [house.root().join("target/plugins")]);
-    let SourceConfig::MeshOrbit(orbit) = config.data.source else {
-        panic!("another source")
-    };
+    let SourceConfig::MeshOrbit(orbit) = config.data.source else { panic!("another source") };
     assert_eq!(orbit.path, house.root().join("target/data/fox/Fox.gltf"));
 }
 
@@ -94,9 +79,7 @@ fn sets_are_toml_values_or_bare_words() {
     assert_eq!(config.plugins.require["acme.karras"], "^1.2");
     assert_eq!(config.model.embedders[3].ucg_rate, 0.25);
     assert_eq!(config.model.embedders[1].params["dim"], 32);
-    let NetworkConfig::VideoUnet(unet) = config.model.network else {
-        panic!("another network")
-    };
+    let NetworkConfig::VideoUnet(unet) = config.model.network else { panic!("another network") };
     assert!(unet.use_checkpoint);
 }
 
@@ -116,28 +99,17 @@ fn sets_choose_components_before_their_settings() {
 
     let config = with_sets(&["model.embedders.1.plugin=mine"]);
     let embedder = &config.model.embedders[1];
-    assert_eq!(
-        (embedder.plugin.as_str(), embedder.input_key.as_deref()),
-        ("mine", Some("polar_rad"))
-    );
+    assert_eq!((embedder.plugin.as_str(), embedder.input_key.as_deref()), ("mine", Some("polar_rad")));
     assert!(embedder.params.is_empty(), "the settings were the other plugin's");
 }
 
 #[test]
 fn sets_make_the_tables_they_need() {
     let house = House::new();
-    house.write(
-        "configs/orbit.toml",
-        &super::ORBIT.replace("[ema]\ndecay = 0.995\n", ""),
-    );
+    house.write("configs/orbit.toml", &super::ORBIT.replace("[ema]\ndecay = 0.995\n", ""));
     assert_eq!(loads(&house, "configs/orbit.toml").config.ema, None);
-    let config = house
-        .load(
-            "configs/orbit.toml",
-            &["ema.decay=0.9", "loss.weighting={plugin=\"unit\"}"],
-        )
-        .unwrap()
-        .config;
+    let config =
+        house.load("configs/orbit.toml", &["ema.decay=0.9", "loss.weighting={plugin=\"unit\"}"]).unwrap().config;
     assert_eq!(config.ema.unwrap().decay, 0.9);
     assert_eq!(config.loss.weighting.plugin, "unit");
 }
@@ -146,10 +118,7 @@ fn sets_make_the_tables_they_need() {
 fn rings_are_refused() {
     let house = House::new();
     house.write("configs/a.toml", "extends = \"b.toml\"\n");
-    house.write(
-        "configs/b.toml",
-        "# not in the first line\nextends = [\"orbit.toml\", \"a.toml\"]\n",
-    );
+    house.write("configs/b.toml", "# not in the first line\nextends = [\"orbit.toml\", \"a.toml\"]\n");
     insta::assert_snapshot!(house.complaint("configs/a.toml", &[]), @r#"
     configs/b.toml:2:26: extends: files extend each other in a ring: a.toml -> b.toml -> a.toml
     help: take `extends` out of one of them
@@ -195,6 +164,16 @@ fn faults_of_a_base_are_shown_in_the_base() {
     configs/run.toml:3:12: logging.clip_fps: 0 is below 1.0
     help: give a number from 1.0 to 60.0. Frames a second of written clips.
     "#);
+}
+
+#[test]
+fn faults_of_a_base_that_is_extended_twice_are_shown_once() {
+    let house = House::new();
+    house.write("configs/base.toml", "extends = \"orbit.toml\"\n[run]\nseed = nan\n");
+    house.write("configs/a.toml", "extends = \"base.toml\"\n");
+    house.write("configs/run.toml", "extends = [\"a.toml\", \"base.toml\"]\n");
+    let problems = house.load("configs/run.toml", &[]).unwrap_err().0;
+    assert_eq!(problems.len(), 1, "{problems:#?}");
 }
 
 #[test]

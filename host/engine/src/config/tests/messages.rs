@@ -75,10 +75,7 @@ fn settings_that_do_not_fit_each_other() {
         ("input_key = \"polar_rad\"", "input_kye = \"polar_rad\""),
         ("weight_decay = 0.01", "betas = [0.9, 1.0]"),
         ("num_steps = 20", "num_steps = 20\nforce_uc_zero = [\"cond_images\"]"),
-        (
-            "dirs = [\"../target/plugins\"]",
-            "require = { \"acme.karras\" = \"1..2\" }",
-        ),
+        ("dirs = [\"../target/plugins\"]", "require = { \"acme.karras\" = \"1..2\" }"),
     ]);
     insta::assert_snapshot!(complaint, @r#"
     configs/orbit.toml:9:29: plugins.require."acme.karras": "1..2" is no version requirement: unexpected character '.' while parsing minor version number

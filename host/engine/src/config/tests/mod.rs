@@ -61,9 +61,7 @@ impl House {
 }
 
 fn loads(house: &House, path: &str) -> Loaded {
-    house
-        .load(path, &[])
-        .unwrap_or_else(|problems| panic!("{path}:\n{problems}"))
+    house.load(path, &[]).unwrap_or_else(|problems| panic!("{path}:\n{problems}"))
 }
 
 #[test]
@@ -77,10 +75,7 @@ fn the_configs_load_and_their_resolved_form_is_complete() {
         let again = loads(&house, "target/resolved.toml");
         assert_eq!(again.config, loaded.config, "{name}");
         assert_eq!(again.to_toml().unwrap(), resolved, "{name}");
-        assert!(
-            resolved.contains("warm_up = true"),
-            "defaults are written out:\n{resolved}"
-        );
+        assert!(resolved.contains("warm_up = true"), "defaults are written out:\n{resolved}");
         assert!(Path::new(&loaded.config.run.dir).is_absolute());
     }
 }
@@ -92,12 +87,7 @@ fn the_emoji_classes_have_thirty_pictures_or_more() {
         panic!("configs/emoji.toml has another source");
     };
     let mut counts = vec![0; emoji.classes.len()];
-    let mut unused: Vec<&str> = emoji
-        .classes
-        .iter()
-        .flat_map(|class| &class.words)
-        .map(String::as_str)
-        .collect();
+    let mut unused: Vec<&str> = emoji.classes.iter().flat_map(|class| &class.words).map(String::as_str).collect();
     for character in '\u{80}'..='\u{1ffff}' {
         let picture = twemoji_assets::png::PngTwemojiAsset::from_emoji(character.encode_utf8(&mut [0; 4]));
         let Some(name) = picture.and_then(|picture| picture.label) else {
@@ -106,11 +96,7 @@ fn the_emoji_classes_have_thirty_pictures_or_more() {
         let name = format!(" {} ", name.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " "));
         let has = |word: &str| name.contains(&format!(" {word} "));
         unused.retain(|word| !has(word));
-        if let Some(class) = emoji
-            .classes
-            .iter()
-            .position(|class| class.words.iter().any(|word| has(word)))
-        {
+        if let Some(class) = emoji.classes.iter().position(|class| class.words.iter().any(|word| has(word))) {
             counts[class] += 1;
         }
     }

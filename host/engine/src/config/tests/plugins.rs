@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{House, loads};
-use crate::config::{Loaded, PluginKind, Problems};
+use crate::config::{Loaded, PluginKind, Problems, load_with};
 
 fn schema() -> serde_json::Value {
     json!({
@@ -37,9 +37,7 @@ fn complaint(discretization: &str) -> String {
     let before = loaded.config.clone();
     let problems = Problems(loaded.check_plugin(PLACE, &schema()));
     assert_eq!(loaded.config, before, "a faulty plugin's table stays as it was");
-    problems
-        .to_string()
-        .replace(&format!("{}/", house.root().display()), "")
+    problems.to_string().replace(&format!("{}/", house.root().display()), "")
 }
 
 #[test]
@@ -95,10 +93,7 @@ fn what_only_the_validator_knows_is_found_too() {
 
     schema["type"] = json!(3);
     let problems = loaded.check_plugin(PLACE, &schema);
-    assert!(
-        problems[0].message.starts_with("the plugin's schema is no JSON Schema"),
-        "{problems:?}"
-    );
+    assert!(problems[0].message.starts_with("the plugin's schema is no JSON Schema"), "{problems:?}");
 }
 
 #[test]
@@ -139,10 +134,20 @@ fn unions_of_settings_are_walked_by_their_tag() {
     assert_eq!(loaded.check_plugin(PLACE, &schema), []);
     let schema = json!({ "oneOf": [of("cubic", "rho"), of("linear", "slope")] });
     let problems = loaded.check_plugin(PLACE, &schema);
-    assert_eq!(
-        problems[0].to_string().lines().last().unwrap(),
-        "help: it takes `cubic` or `linear`"
-    );
+    assert_eq!(problems[0].to_string().lines().last().unwrap(), "help: it takes `cubic` or `linear`");
+}
+
+#[test]
+fn faults_of_plugins_are_shown_beside_the_others() {
+    let house = House::new();
+    let sets = ["train.stepz=3", "sampling.discretization.rho=0.0"].map(str::to_owned);
+    let path = house.root().join("configs/orbit.toml");
+    let loaded = load_with(&path, &sets, |loaded| loaded.check_plugin(PLACE, &schema()));
+    let keys: Vec<String> = loaded.unwrap_err().0.into_iter().map(|problem| problem.key).collect();
+    assert_eq!(keys, ["train.stepz", "sampling.discretization.rho"]);
+
+    let loaded = load_with(&path, &[], |loaded| loaded.check_plugin(PLACE, &schema())).unwrap();
+    assert_eq!(loaded.config.sampling.discretization.params["rho"], 7.0);
 }
 
 #[test]
@@ -157,15 +162,9 @@ fn problems_found_later_point_into_the_file() {
         text("/model/embedders/0/n_copies"),
         "configs/orbit.toml:60:12: model.embedders.0.n_copies: is wrong\nhelp: mend it"
     );
-    assert_eq!(
-        text("/model/embedders/1/dim"),
-        "--set: model.embedders.1.dim: is wrong\nhelp: mend it"
-    );
+    assert_eq!(text("/model/embedders/1/dim"), "--set: model.embedders.1.dim: is wrong\nhelp: mend it");
     // Left to its default: at the table that would have it.
-    assert_eq!(
-        text("/ema/warm_up"),
-        "configs/orbit.toml:96:1: ema.warm_up: is wrong\nhelp: mend it"
-    );
+    assert_eq!(text("/ema/warm_up"), "configs/orbit.toml:96:1: ema.warm_up: is wrong\nhelp: mend it");
 }
 
 #[test]
@@ -179,14 +178,7 @@ fn every_plugin_is_listed_with_its_kind_and_place() {
     }
     let kinds: Vec<PluginKind> = refs.iter().map(|used| used.kind).collect();
     use PluginKind::{Discretization, Embedder, Guidance, LearningRate, Sampler, SigmaSampling, Weighting};
-    let all = [
-        SigmaSampling,
-        Weighting,
-        LearningRate,
-        Sampler,
-        Discretization,
-        Guidance,
-    ];
+    let all = [SigmaSampling, Weighting, LearningRate, Sampler, Discretization, Guidance];
     assert_eq!(kinds, [[Embedder; 4].as_slice(), &all].concat());
     assert_eq!(config.to_string().matches("\"plugin\":").count(), refs.len());
 }
