@@ -78,12 +78,14 @@ impl Embedder for FramesConcat {
             return Err(Error::argument(message));
         }
         let sigmas = self.sigmas(call)?;
-        let mut value = frames.shallow_clone();
-        if let Some(sigmas) = &sigmas {
-            let noise = call.normal("noise", &frames.size())?.to_device(frames.device()).to_kind(frames.kind());
-            let per_frame = repeat(sigmas, n_cond_frames).to_device(frames.device()).to_kind(frames.kind());
-            value = value + noise * per_frame.reshape([-1, 1, 1, 1]);
-        }
+        let value = match &sigmas {
+            Some(sigmas) => {
+                let noise = call.normal("noise", &frames.size())?.to_device(frames.device()).to_kind(frames.kind());
+                let per_frame = repeat(sigmas, n_cond_frames).to_device(frames.device()).to_kind(frames.kind());
+                frames + noise * per_frame.reshape([-1, 1, 1, 1])
+            }
+            None => frames.shallow_clone(),
+        };
         let copies = if n_cond_frames == 1 { n_copies } else { 1 };
         let outputs = Outputs::to(Slot::Concat, repeat(&(value * scale_factor), copies)); // [b, ...] -> [b*t, ...]
         let (Some(dim), Some(sigmas)) = (sigma_dim, sigmas) else { return Ok(outputs) };
