@@ -88,9 +88,13 @@ static EMBEDDER: EmbedderV1 = EmbedderV1 {
     forward: Some(forward),
 };
 
-/// The plugin that has these entries; what the exported entry function returns.
+/// The plugin that has these entries, or null when it cannot be described; what the exported entry function returns.
 pub fn plugin_api(entries: &'static [Entry]) -> *const PluginApi {
-    let plugin = PLUGIN.get_or_init(|| {
+    catch_unwind(|| &raw const describe(entries).api).unwrap_or(ptr::null())
+}
+
+fn describe(entries: &'static [Entry]) -> &'static Plugin {
+    PLUGIN.get_or_init(|| {
         let listed: Vec<Value> = entries
             .iter()
             .map(|entry| json!({ "name": entry.name, "kind": "embedder", "schema": (entry.schema)() }))
@@ -108,8 +112,7 @@ pub fn plugin_api(entries: &'static [Entry]) -> *const PluginApi {
             get_extension: Some(get_extension),
         };
         Plugin { entries, api, _descriptor: descriptor }
-    });
-    &raw const plugin.api
+    })
 }
 
 unsafe extern "C" fn init(api: *const HostApi, ctx: *mut Ctx) -> Status {

@@ -1,9 +1,9 @@
 //! The bundled embedders, as a plugin like any other.
 
+mod scalar;
 mod class;
 mod frames_concat;
 mod identity;
-mod scalar;
 mod spatial_rescaler;
 
 use plugin_api::native::prelude::*;

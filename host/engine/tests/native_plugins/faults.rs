@@ -37,6 +37,7 @@ fn each_fault_is_an_error_that_names_it() {
         ("wrong-rows", ErrorCode::InvalidArgument, "its rows are no multiple of the 2 scenes"),
         ("integers", ErrorCode::InvalidArgument, "floating point is wanted"),
         ("no-output", ErrorCode::InvalidArgument, "forward: no embedding was emitted"),
+        ("undefined-output", ErrorCode::InvalidArgument, "forward: an emitted tensor is undefined"),
         ("wrong-draw", ErrorCode::InvalidArgument, "for `noise`: [3, 2] is no multiple of the scenes"),
     ];
     for (fault, code, text) in cases {

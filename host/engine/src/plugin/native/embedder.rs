@@ -107,6 +107,9 @@ impl NativeEmbedder {
 
     /// What an embedding must be whatever the embedder.
     fn check_output(&self, output: &Embedded, num_scenes: i64) -> Result<(), ComponentError> {
+        if !output.tensor.defined() {
+            return Err(self.wrong_output("an emitted tensor is undefined".to_owned()));
+        }
         let size = output.tensor.size();
         let ranks: &[usize] = match output.slot {
             None => &[2, 3, 4, 5],
