@@ -44,7 +44,7 @@ enum Verb {
     Config(config::Config),
     /// List plugins, or show one.
     #[command(subcommand)]
-    Plugin(plugin::Plugin),
+    Plugin(plugin::PluginVerb),
     /// Look at the data.
     #[command(subcommand)]
     Data(data::Data),
