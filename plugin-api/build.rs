@@ -15,6 +15,4 @@ fn main() {
     let [major, minor, patch] = ["MAJOR", "MINOR", "PATCH"].map(|name| part(&format!("TORCH_VERSION_{name}")));
     println!("cargo:rustc-env=ANNEAL_TORCH_VERSION={major}.{minor}.{patch}");
     println!("cargo:rerun-if-changed={}", header.display());
-    // Unit tests find libtorch where it was built against; a plugin itself finds the one of the host.
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
 }

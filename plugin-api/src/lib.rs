@@ -12,3 +12,6 @@ pub mod abi;
 /// What a native plugin is written with.
 #[cfg(feature = "native")]
 pub mod native;
+/// WASM plugins: schedules, weightings and samplers.
+#[cfg(feature = "wasm")]
+pub mod wasm;

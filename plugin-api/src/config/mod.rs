@@ -23,7 +23,7 @@ mod setting;
 
 pub use bounds::Bounds;
 pub use plugin_api_derive::Config;
-pub use schema::{Property, assert_schema_file, choice_schema, object_schema};
+pub use schema::{Property, assert_schema, choice_schema, object_schema};
 pub use serde_json::{Map, Value};
 pub use setting::{OneOrMany, Setting, expect_object, read_key, refuse_unknown_keys};
 

@@ -65,13 +65,13 @@ fn widths(network: &NetworkConfig) -> Widths {
             in_channels: n.in_channels.into(),
             out_channels: n.out_channels.into(),
             vector: n.adm_in_channels.map(Into::into),
-            context: n.context_dim.as_ref().map(|dim| dim.first().into()),
+            context: n.context_dim.map(Into::into),
         },
         NetworkConfig::VideoUnet(n) => Widths {
             in_channels: n.in_channels.into(),
             out_channels: n.out_channels.into(),
             vector: n.adm_in_channels.map(Into::into),
-            context: Some(n.context_dim.first().into()),
+            context: Some(n.context_dim.into()),
         },
     }
 }

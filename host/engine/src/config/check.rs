@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::suggest::did_you_mean;
+use super::suggest::{closest, did_you_mean};
 use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
 use super::{FirstStageConfig, SamplingConfig, SourceConfig};
 
@@ -21,11 +21,7 @@ pub(super) struct Finding {
 }
 
 fn finding(pointer: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Finding {
-    Finding {
-        pointer: pointer.into(),
-        message: message.into(),
-        help: help.into(),
-    }
+    Finding { pointer: pointer.into(), message: message.into(), help: help.into() }
 }
 
 /// The sections of a config that could be read.
@@ -54,15 +50,12 @@ pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
     if let Some(OptimizerConfig::Adamw { betas, .. }) = &sections.optimizer {
         for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
             let message = format!("{beta} is no decay rate");
-            found.push(finding(
-                format!("/optimizer/betas/{idx}"),
-                message,
-                "give a number from 0 to below 1",
-            ));
+            found.push(finding(format!("/optimizer/betas/{idx}"), message, "give a number from 0 to below 1"));
         }
     }
     if let (Some(data), Some(model)) = (&sections.data, &sections.model) {
         frames(&data.source, model, &mut found);
+        classes(&data.source, model, &mut found);
         pixels(&data.source, model, &mut found);
     }
     if let (Some(model), Some(sampling)) = (&sections.model, &sections.sampling) {
@@ -76,11 +69,7 @@ fn versions(plugins: &PluginsConfig, found: &mut Vec<Finding>) {
         if let Err(error) = semver::VersionReq::parse(version) {
             let pointer = format!("/plugins/require/{}", id.replace('~', "~0").replace('/', "~1"));
             let message = format!("{version:?} is no version requirement: {error}");
-            found.push(finding(
-                pointer,
-                message,
-                "write it as Cargo does: \"^1.2\", \"=1.2.3\", \">=1, <3\"",
-            ));
+            found.push(finding(pointer, message, "write it as Cargo does: \"^1.2\", \"=1.2.3\", \">=1, <3\""));
         }
     }
 }
@@ -103,11 +92,7 @@ fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
             let [low, high] = orbit.elevation_deg;
             if low > high {
                 let message = format!("the range starts at {low}, above its end {high}");
-                found.push(finding(
-                    "/data/source/elevation_deg",
-                    message,
-                    format!("write [{high:?}, {low:?}]"),
-                ));
+                found.push(finding("/data/source/elevation_deg", message, format!("write [{high:?}, {low:?}]")));
             }
         }
         SourceConfig::FramesDir(_) => {}
@@ -124,35 +109,28 @@ fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
                 found.push(finding(at("input_keys"), "`input_key` is given, too", help));
             }
             (None, None) => {
-                let help = "add `input_key = ..`, the batch entry to embed; or `input_keys` for several";
-                found.push(finding(at("input_key"), "is missing", help));
+                // What is mistyped counts as a setting of the plugin.
+                let typo = closest("input_key", embedder.params.keys().map(String::as_str));
+                let help = match typo {
+                    Some(typo) => format!("did you mean `input_key` by `{typo}`?"),
+                    None => "add `input_key = ..`, the batch entry to embed; or `input_keys` for several".to_owned(),
+                };
+                found.push(finding(at(typo.unwrap_or("input_key")), "`input_key` is missing", help));
             }
             (None, Some(keys)) if keys.is_empty() => {
-                found.push(finding(
-                    at("input_keys"),
-                    "names no batch entry",
-                    "name those that the embedder takes",
-                ));
+                found.push(finding(at("input_keys"), "names no batch entry", "name those that the embedder takes"));
             }
             _ => {}
         }
         if embedder.legacy_ucg_value.is_some() && embedder.ucg_rate == 0.0 {
             let help = "add `ucg_rate`, the probability of a drop; or take `legacy_ucg_value` out";
-            found.push(finding(
-                at("legacy_ucg_value"),
-                "is never used, because nothing is dropped",
-                help,
-            ));
+            found.push(finding(at("legacy_ucg_value"), "is never used, because nothing is dropped", help));
         }
         if let Some(group) = &embedder.ucg_group {
             let rate = *groups.entry(group).or_insert(embedder.ucg_rate);
             if rate != embedder.ucg_rate {
                 let message = format!("is {}, but {rate} for others of group {group:?}", embedder.ucg_rate);
-                found.push(finding(
-                    at("ucg_rate"),
-                    message,
-                    "one draw drops the whole group: give all the same rate",
-                ));
+                found.push(finding(at("ucg_rate"), message, "one draw drops the whole group: give all the same rate"));
             }
         }
     }
@@ -162,11 +140,7 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
     for (idx, key) in model.extra_inputs.iter().enumerate() {
         if !EXTRA_INPUTS.contains(&key.as_str()) {
             let message = format!("{key:?} is no argument of a network");
-            found.push(finding(
-                format!("/model/extra_inputs/{idx}"),
-                message,
-                did_you_mean(key, EXTRA_INPUTS),
-            ));
+            found.push(finding(format!("/model/extra_inputs/{idx}"), message, did_you_mean(key, EXTRA_INPUTS)));
         }
     }
     let (problems, needs_frames) = match &model.network {
@@ -174,19 +148,11 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
         NetworkConfig::VideoUnet(unet) => (unet.check(), true),
     };
     for problem in problems {
-        found.push(finding(
-            format!("/model/network/{}", problem.key),
-            problem.message,
-            problem.help,
-        ));
+        found.push(finding(format!("/model/network/{}", problem.key), problem.message, problem.help));
     }
     if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
         let message = "a video network needs the number of frames";
-        found.push(finding(
-            "/model/extra_inputs",
-            message,
-            "add \"num_video_frames\" to it",
-        ));
+        found.push(finding("/model/extra_inputs", message, "add \"num_video_frames\" to it"));
     }
 }
 
@@ -206,11 +172,22 @@ fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
             && n_copies != u64::from(num_frames)
         {
             let message = format!("is {n_copies}, but a scene of the data has {num_frames} frames");
-            found.push(finding(
-                format!("/model/embedders/{idx}/n_copies"),
-                message,
-                format!("write {num_frames}"),
-            ));
+            found.push(finding(format!("/model/embedders/{idx}/n_copies"), message, format!("write {num_frames}")));
+        }
+    }
+}
+
+/// An embedder of the emoji's classes knows as many as there are.
+fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
+    let SourceConfig::Emoji(emoji) = source else { return };
+    let num_classes = emoji.classes.len() as u64;
+    for (idx, embedder) in model.embedders.iter().enumerate() {
+        let known = embedder.params.get("n_classes").and_then(serde_json::Value::as_u64);
+        if let (Some("class"), Some(known)) = (embedder.input_key.as_deref(), known)
+            && known != num_classes
+        {
+            let message = format!("is {known}, but the data has {num_classes} classes");
+            found.push(finding(format!("/model/embedders/{idx}/n_classes"), message, format!("write {num_classes}")));
         }
     }
 }
@@ -229,10 +206,7 @@ fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
     };
     if let Some(side) = sides.iter().find(|side| i64::from(**side) % divisor != 0) {
         let message = format!("the network halves its input until {divisor} pixels are one, and {side} is no multiple");
-        let (low, high) = (
-            i64::from(*side) / divisor * divisor,
-            (i64::from(*side) / divisor + 1) * divisor,
-        );
+        let (low, high) = (i64::from(*side) / divisor * divisor, (i64::from(*side) / divisor + 1) * divisor);
         let help = match low {
             0 => format!("use {high}, or take a level out of `channel_mult`"),
             _ => format!("use {low} or {high}, or take a level out of `channel_mult`"),

@@ -7,11 +7,7 @@ use super::suggest::one_of;
 
 /// What a value must be: "an integer from 1 to 64", "an array of 2 numbers".
 pub(super) fn expected(schema: &Value) -> String {
-    if let Some(branches) = schema
-        .get("oneOf")
-        .or_else(|| schema.get("anyOf"))
-        .and_then(Value::as_array)
-    {
+    if let Some(branches) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
         let names: Option<Vec<&str>> = branches.iter().map(|branch| branch.get("const")?.as_str()).collect();
         return match names {
             Some(names) => format!("one of {}", one_of(names)),
@@ -37,9 +33,7 @@ pub(super) fn expected(schema: &Value) -> String {
 }
 
 fn array(schema: &Value) -> String {
-    let item = schema
-        .get("items")
-        .map_or_else(String::new, |items| format!(" of {}", plural(items)));
+    let item = schema.get("items").map_or_else(String::new, |items| format!(" of {}", plural(items)));
     let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
     match (bound("minItems"), bound("maxItems")) {
         (Some(min), Some(max)) if min == max => format!("an array{}", item.replacen(" of ", &format!(" of {min} "), 1)),
@@ -63,9 +57,7 @@ fn plural(schema: &Value) -> String {
 }
 
 fn multiple(schema: &Value) -> String {
-    schema
-        .get("multipleOf")
-        .map_or_else(String::new, |step| format!(", a multiple of {step}"))
+    schema.get("multipleOf").map_or_else(String::new, |step| format!(", a multiple of {step}"))
 }
 
 fn range(schema: &Value) -> String {
@@ -140,17 +132,8 @@ pub(super) fn type_help(node: &Node, schema: &Value, key: &str) -> String {
         }
         ("object", _) => {
             let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-            let required: Vec<String> = required
-                .filter_map(|name| Some(format!("{} = ..", name.as_str()?)))
-                .collect();
-            format!(
-                "write {key} = {{ {} }}",
-                if required.is_empty() {
-                    "..".to_owned()
-                } else {
-                    required.join(", ")
-                }
-            )
+            let required: Vec<String> = required.filter_map(|name| Some(format!("{} = ..", name.as_str()?))).collect();
+            format!("write {key} = {{ {} }}", if required.is_empty() { "..".to_owned() } else { required.join(", ") })
         }
         _ => format!("give {}", expected(schema)),
     }
@@ -158,12 +141,7 @@ pub(super) fn type_help(node: &Node, schema: &Value, key: &str) -> String {
 
 /// The first sentence of a schema's description.
 pub(super) fn first_sentence(schema: &Value) -> Option<String> {
-    let text = schema
-        .get("description")?
-        .as_str()?
-        .split("\n\n")
-        .next()?
-        .replace('\n', " ");
+    let text = schema.get("description")?.as_str()?.split("\n\n").next()?.replace('\n', " ");
     let end = text.find(". ").map_or(text.len(), |end| end + 1);
     Some(text[..end].to_owned())
 }

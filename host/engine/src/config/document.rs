@@ -41,10 +41,7 @@ impl fmt::Debug for Origin {
 
 impl Origin {
     pub(super) fn new(source: &Arc<Source>, span: &Range<usize>) -> Self {
-        Self {
-            source: Arc::clone(source),
-            start: span.start,
-        }
+        Self { source: Arc::clone(source), start: span.start }
     }
 
     /// A problem at this place.
@@ -106,12 +103,9 @@ impl Node {
     /// The value without its places.
     pub(super) fn to_value(&self) -> Value {
         match &self.tree {
-            Tree::Table(entries) => Value::Object(
-                entries
-                    .iter()
-                    .map(|(k, v)| (k.name.clone(), v.to_value()))
-                    .collect::<Map<_, _>>(),
-            ),
+            Tree::Table(entries) => {
+                Value::Object(entries.iter().map(|(k, v)| (k.name.clone(), v.to_value())).collect::<Map<_, _>>())
+            }
             Tree::Array(items) => Value::Array(items.iter().map(Node::to_value).collect()),
             Tree::Leaf(value) => value.clone(),
         }
@@ -121,10 +115,7 @@ impl Node {
 /// Segments of a key as `--set` takes them: `model.embedders.0.dim`, quoted where a segment is no bare key.
 pub(super) fn dotted(at: &[String]) -> String {
     let bare = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    let segments: Vec<String> = at
-        .iter()
-        .map(|s| if bare(s) { s.clone() } else { format!("{s:?}") })
-        .collect();
+    let segments: Vec<String> = at.iter().map(|s| if bare(s) { s.clone() } else { format!("{s:?}") }).collect();
     segments.join(".")
 }
 
@@ -134,50 +125,29 @@ pub(super) fn parse_document(source: &Arc<Source>, problems: &mut Vec<Problem>) 
     for error in &errors {
         let problem = syntax_problem(source, error);
         // The first fault of a line; the parser's later ones follow from it.
-        if problems
-            .last()
-            .is_none_or(|last| last.line != problem.line || last.file != problem.file)
-        {
+        if problems.last().is_none_or(|last| last.line != problem.line || last.file != problem.file) {
             problems.push(problem);
         }
     }
-    let mut reader = Reader {
-        source,
-        at: Vec::new(),
-        problems,
-    };
+    let mut reader = Reader { source, at: Vec::new(), problems };
     reader.table(table.span(), table.get_ref())
 }
 
 /// Reads the value of a `--set` of the key `at`: a TOML value, or a bare word that becomes a string.
 pub(super) fn parse_value(source: &Arc<Source>, text: &str, at: &[String]) -> Result<Node, Vec<Problem>> {
-    let origin = Origin {
-        source: Arc::clone(source),
-        start: 0,
-    };
+    let origin = Origin { source: Arc::clone(source), start: 0 };
     let mut problems = Vec::new();
     let node = match DeValue::parse(text) {
         Ok(value) => {
-            let mut reader = Reader {
-                source,
-                at: at.to_vec(),
-                problems: &mut problems,
-            };
+            let mut reader = Reader { source, at: at.to_vec(), problems: &mut problems };
             reader.value(&value)
         }
         // What opens like a string, an array or a table was meant as one.
         Err(error) if text.starts_with(['"', '\'', '[', '{']) => {
             let help = "quote the whole argument for the shell: --set 'key = [1, 2]'";
-            return Err(vec![origin.problem(
-                at,
-                format!("{text:?} is no TOML value: {}", error.message()),
-                help,
-            )]);
+            return Err(vec![origin.problem(at, format!("{text:?} is no TOML value: {}", error.message()), help)]);
         }
-        Err(_) => Node {
-            origin,
-            tree: Tree::Leaf(Value::String(text.to_owned())),
-        },
+        Err(_) => Node { origin, tree: Tree::Leaf(Value::String(text.to_owned())) },
     };
     if problems.is_empty() { Ok(node) } else { Err(problems) }
 }
@@ -198,19 +168,10 @@ impl Reader<'_> {
             self.at.push(name.clone());
             let node = self.value(value);
             self.at.pop();
-            (
-                Key {
-                    name,
-                    origin: Origin::new(self.source, &key.span()),
-                },
-                node,
-            )
+            (Key { name, origin: Origin::new(self.source, &key.span()) }, node)
         });
         let tree = Tree::Table(entries.collect());
-        Node {
-            origin: Origin::new(self.source, &span),
-            tree,
-        }
+        Node { origin: Origin::new(self.source, &span), tree }
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Node {
@@ -224,10 +185,7 @@ impl Reader<'_> {
                     nodes.push(self.value(item));
                     self.at.pop();
                 }
-                return Node {
-                    origin,
-                    tree: Tree::Array(nodes),
-                };
+                return Node { origin, tree: Tree::Array(nodes) };
             }
             DeValue::String(text) => Ok(Value::String(text.to_string())),
             DeValue::Boolean(on) => Ok(Value::Bool(*on)),
@@ -240,24 +198,17 @@ impl Reader<'_> {
             },
             DeValue::Float(float) => match float.as_str().parse().ok().and_then(Number::from_f64) {
                 Some(number) => Ok(Value::Number(number)),
-                None => Err((
-                    format!("{} is not finite", float.as_str()),
-                    "give a finite number".to_owned(),
-                )),
+                None => Err((format!("{} is not finite", float.as_str()), "give a finite number".to_owned())),
             },
-            DeValue::Datetime(time) => Err((
-                format!("{time} is a date or time, which no setting is"),
-                format!("quote it: \"{time}\""),
-            )),
+            DeValue::Datetime(time) => {
+                Err((format!("{time} is a date or time, which no setting is"), format!("quote it: \"{time}\"")))
+            }
         };
         let leaf = leaf.unwrap_or_else(|(message, help)| {
             self.problems.push(origin.problem(&self.at, message, help));
             Value::Null
         });
-        Node {
-            origin,
-            tree: Tree::Leaf(leaf),
-        }
+        Node { origin, tree: Tree::Leaf(leaf) }
     }
 }
 
@@ -265,6 +216,10 @@ fn syntax_problem(source: &Arc<Source>, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let message = error.message();
     let rest = source.text.get(span.start..).unwrap_or("");
+    let (message, _) = message.split_once(", expected literal string").unwrap_or((message, ""));
+    if message.contains("must be quoted") && rest.lines().next().is_none_or(|line| line.trim().is_empty()) {
+        return Origin::new(source, &span).problem(&[], "not TOML: there is no value", "write a value after the `=`");
+    }
     let help = if message.contains("duplicate key") {
         "remove one of the two; a table may be opened once"
     } else if message.contains("string") && !rest.starts_with(['"', '\'']) {

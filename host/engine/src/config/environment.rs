@@ -24,11 +24,7 @@ impl Environment {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let plugin_path = set("ANNEAL_PLUGIN_PATH")
-            .map(|path| {
-                env::split_paths(&path)
-                    .filter(|dir| !dir.as_os_str().is_empty())
-                    .collect()
-            })
+            .map(|path| env::split_paths(&path).filter(|dir| !dir.as_os_str().is_empty()).collect())
             .unwrap_or_default();
         let data_home = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
         Self { plugin_path, data_home }
@@ -46,10 +42,7 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Environment {
         Environment::from_lookup(|name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
     }
 
@@ -69,10 +62,7 @@ mod tests {
             read(&variables).user_plugins()
         };
         assert_eq!(user_plugins(Some("/data")), Some("/data/anneal/plugins".into()));
-        assert_eq!(
-            user_plugins(Some("data")),
-            Some("/home/ada/.local/share/anneal/plugins".into())
-        );
+        assert_eq!(user_plugins(Some("data")), Some("/home/ada/.local/share/anneal/plugins".into()));
         assert_eq!(user_plugins(None), Some("/home/ada/.local/share/anneal/plugins".into()));
         assert_eq!(read(&[]).user_plugins(), None);
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
+use std::{env, fs, io};
 
 use super::document::{Key, Node, Origin, Source, Tree, dotted, parse_document, parse_value};
 use super::problem::Problem;
@@ -13,22 +13,25 @@ use super::suggest::closest;
 const TAGS: [&str; 2] = ["kind", "plugin"];
 
 /// Keys of a plugin's table that are the host's, and so outlive a change of the plugin.
-const HOST_KEYS: [&str; 6] = [
-    "input_key",
-    "input_keys",
-    "ucg_rate",
-    "legacy_ucg_value",
-    "ucg_group",
-    "is_trainable",
-];
+const HOST_KEYS: [&str; 6] = ["input_key", "input_keys", "ucg_rate", "legacy_ucg_value", "ucg_group", "is_trainable"];
 
 /// Reads `path` and what it extends, puts `sets` on top; none where not even a tree came out.
-pub(super) fn read(path: &Path, sets: &[String], cwd: &Path, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn read(path: &Path, sets: &[String], problems: &mut Vec<Problem>) -> Option<Node> {
     let mut stack = Vec::new();
     let mut root = match read_text(path) {
         Ok(text) => file(path, text, &mut stack, problems)?,
         Err(error) => {
             problems.push(unreadable(path, &error));
+            return None;
+        }
+    };
+    if sets.is_empty() {
+        return Some(root);
+    }
+    let cwd = match env::current_dir() {
+        Ok(cwd) => cwd,
+        Err(error) => {
+            problems.push(unreadable(Path::new("."), &error));
             return None;
         }
     };
@@ -39,7 +42,7 @@ pub(super) fn read(path: &Path, sets: &[String], cwd: &Path, problems: &mut Vec<
     };
     let (first, then): (Vec<_>, Vec<_>) = sets.iter().partition(chooses);
     for set in first.into_iter().chain(then) {
-        if let Err(wrong) = apply_set(&mut root, set, cwd) {
+        if let Err(wrong) = apply_set(&mut root, set, &cwd) {
             problems.extend(wrong);
         }
     }
@@ -50,11 +53,7 @@ pub(super) fn read(path: &Path, sets: &[String], cwd: &Path, problems: &mut Vec<
 fn file(path: &Path, text: String, stack: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Node> {
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir = canonical.parent().unwrap_or(Path::new("/")).to_owned();
-    let source = Arc::new(Source {
-        file: Some(path.to_owned()),
-        dir,
-        text,
-    });
+    let source = Arc::new(Source { file: Some(path.to_owned()), dir, text });
     let known = problems.len();
     let mut root = parse_document(&source, problems);
     // A file that does not parse says nothing about what it lacks.
@@ -119,14 +118,8 @@ fn base(origin: &Origin, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut V
     };
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(start) = stack.iter().position(|open| *open == canonical) {
-        let names = stack[start..]
-            .iter()
-            .chain([&canonical])
-            .filter_map(|path| path.file_name());
-        let ring = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join(" -> ");
+        let names = stack[start..].iter().chain([&canonical]).filter_map(|path| path.file_name());
+        let ring = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" -> ");
         let message = format!("files extend each other in a ring: {ring}");
         problems.push(origin.problem(&at, message, "take `extends` out of one of them"));
         return None;
@@ -139,10 +132,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (message, help) = match error.kind() {
         io::ErrorKind::NotFound => {
             let mut names: Vec<String> = fs::read_dir(dir)
@@ -160,27 +150,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
             };
             ("there is no such file".to_owned(), help)
         }
-        io::ErrorKind::InvalidData => (
-            "not a text in UTF-8".to_owned(),
-            "name a TOML config file; save it as UTF-8".to_owned(),
-        ),
-        io::ErrorKind::IsADirectory => (
-            "a folder, not a config file".to_owned(),
-            "name a TOML file in it".to_owned(),
-        ),
-        _ => (
-            format!("cannot be read: {error}"),
-            "check the file's permissions".to_owned(),
-        ),
+        io::ErrorKind::InvalidData => {
+            ("not a text in UTF-8".to_owned(), "name a TOML config file; save it as UTF-8".to_owned())
+        }
+        io::ErrorKind::IsADirectory => ("a folder, not a config file".to_owned(), "name a TOML file in it".to_owned()),
+        _ => (format!("cannot be read: {error}"), "check the file's permissions".to_owned()),
     };
-    Problem {
-        file: Some(path.to_owned()),
-        line: 0,
-        column: 0,
-        key: String::new(),
-        message,
-        help: Some(help),
-    }
+    Problem { file: Some(path.to_owned()), line: 0, column: 0, key: String::new(), message, help: Some(help) }
 }
 
 /// Puts `over` on `under`: tables merge key by key, anything else is replaced.
@@ -222,11 +198,7 @@ fn keep_host_keys(node: &mut Node) {
 
 /// Applies one `a.b.0.c=value`.
 fn apply_set(root: &mut Node, set: &str, cwd: &Path) -> Result<(), Vec<Problem>> {
-    let source = Arc::new(Source {
-        file: None,
-        dir: cwd.to_owned(),
-        text: set.to_owned(),
-    });
+    let source = Arc::new(Source { file: None, dir: cwd.to_owned(), text: set.to_owned() });
     let origin = Origin::new(&source, &(0..0));
     let wrong = |at: &[String], message: String, help: &str| vec![origin.problem(at, message, help)];
     let form = "write --set key.path=value, such as --set train.steps=100";
@@ -237,11 +209,7 @@ fn apply_set(root: &mut Node, set: &str, cwd: &Path) -> Result<(), Vec<Problem>>
         toml_edit::Key::parse(key.trim()).map_err(|_| wrong(&[], format!("{:?} is no key", key.trim()), form))?;
     let at: Vec<String> = keys.iter().map(|key| key.get().to_owned()).collect();
     if text.trim().is_empty() {
-        return Err(wrong(
-            &at,
-            "has no value".to_owned(),
-            "for an empty text write key='\"\"'",
-        ));
+        return Err(wrong(&at, "has no value".to_owned(), "for an empty text write key='\"\"'"));
     }
     let value = parse_value(&source, text.trim(), &at)?;
     place(root, &at, 0, value, &origin)
@@ -264,10 +232,7 @@ fn place(node: &mut Node, at: &[String], depth: usize, value: Node, origin: &Ori
                     format!("`{here}` is an array of {num_items}, and {segment:?} is no index of it"),
                     match num_items {
                         0 => format!("set the whole array: --set {here}='[..]'"),
-                        _ => format!(
-                            "give 0 to {}, or set the whole array: --set {here}='[..]'",
-                            num_items - 1
-                        ),
+                        _ => format!("give 0 to {}, or set the whole array: --set {here}='[..]'", num_items - 1),
                     },
                 ),
             }
@@ -275,34 +240,16 @@ fn place(node: &mut Node, at: &[String], depth: usize, value: Node, origin: &Ori
         Tree::Table(entries) => {
             // A change of the component goes through `merge` of the table, which drops the old one's settings.
             if depth + 1 == at.len() {
-                let key = Key {
-                    name: segment.clone(),
-                    origin: origin.clone(),
-                };
-                let over = Node {
-                    origin: node.origin.clone(),
-                    tree: Tree::Table(vec![(key, value)]),
-                };
+                let key = Key { name: segment.clone(), origin: origin.clone() };
+                let over = Node { origin: node.origin.clone(), tree: Tree::Table(vec![(key, value)]) };
                 merge(node, over);
                 return Ok(());
             }
-            let idx = entries
-                .iter()
-                .position(|(key, _)| key.name == *segment)
-                .unwrap_or_else(|| {
-                    let key = Key {
-                        name: segment.clone(),
-                        origin: origin.clone(),
-                    };
-                    entries.push((
-                        key,
-                        Node {
-                            origin: origin.clone(),
-                            tree: Tree::Table(Vec::new()),
-                        },
-                    ));
-                    entries.len() - 1
-                });
+            let idx = entries.iter().position(|(key, _)| key.name == *segment).unwrap_or_else(|| {
+                let key = Key { name: segment.clone(), origin: origin.clone() };
+                entries.push((key, Node { origin: origin.clone(), tree: Tree::Table(Vec::new()) }));
+                entries.len() - 1
+            });
             place(&mut entries[idx].1, at, depth + 1, value, origin)
         }
         Tree::Leaf(_) => wrong(

@@ -1,7 +1,6 @@
 //! From a TOML path to a checked config, and from a checked config to where each setting was written.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,55 +29,62 @@ pub struct Loaded {
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
-    let cwd = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    load_with(path, sets, |_| Vec::new())
+}
+
+/// As [`load`], with the checks of `more` on top, so that a person sees their findings beside the others. They are made
+/// whenever the config can be read, also where it has faults.
+///
+/// # Errors
+/// As [`load`], and what `more` finds.
+pub fn load_with(
+    path: &Path,
+    sets: &[String],
+    more: impl FnOnce(&mut Loaded) -> Vec<Problem>,
+) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
-    let Some(root) = layers::read(path, sets, &cwd, &mut problems) else {
+    let Some(root) = layers::read(path, sets, &mut problems) else {
         return Err(Problems::sorted(problems));
     };
     let (value, wrong) = shape::check(&root, &RUN_SCHEMA, &[], &RUN_SCHEMA);
     problems.extend(wrong);
-    let found = findings(&sections(&value, &problems));
-    problems.extend(
-        found
-            .into_iter()
-            .map(|Finding { pointer, message, help }| locate(&root, &pointer, message, help)),
-    );
-    let config = match serde_json::from_value(value) {
-        Ok(config) => Some(config),
+    for Finding { pointer, message, help } in findings(&sections(&value)) {
+        let problem = locate(&root, &pointer, message, help);
+        // A value that is wrong by itself need not fit.
+        if problems.iter().all(|known| known.key != problem.key) {
+            problems.push(problem);
+        }
+    }
+    let loaded = match serde_json::from_value(value) {
+        Ok(config) => {
+            let mut loaded = Loaded { config, root };
+            problems.extend(more(&mut loaded));
+            Some(loaded)
+        }
         // The schema is made from the types, so this adds nothing to what the walk has found.
         Err(_) if !problems.is_empty() => None,
         Err(error) => {
-            problems.push(locate(
-                &root,
-                "",
-                error.to_string(),
-                "compare with `anneal config schema`".to_owned(),
-            ));
+            problems.push(locate(&root, "", error.to_string(), "compare with `anneal config schema`".to_owned()));
             None
         }
     };
-    match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, root }),
+    match loaded {
+        Some(loaded) if problems.is_empty() => Ok(loaded),
         _ => Err(Problems::sorted(problems)),
     }
 }
 
-/// The sections without a fault of their own, so that what does not fit between them is found in the same go.
-fn sections(value: &Value, problems: &[Problem]) -> Sections {
-    fn section<T: DeserializeOwned>(value: &Value, problems: &[Problem], name: &str) -> Option<T> {
-        let inside = format!("{name}.");
-        let faulty = problems
-            .iter()
-            .any(|problem| problem.key == name || problem.key.starts_with(&inside));
-        let section = value.get(name).filter(|_| !faulty)?;
-        serde_json::from_value(section.clone()).ok()
+/// The sections that can be read in spite of the faults, so that what does not fit between them is found in the same go.
+fn sections(value: &Value) -> Sections {
+    fn section<T: DeserializeOwned>(value: &Value, name: &str) -> Option<T> {
+        serde_json::from_value(value.get(name)?.clone()).ok()
     }
     Sections {
-        plugins: section(value, problems, "plugins"),
-        data: section(value, problems, "data"),
-        model: section(value, problems, "model"),
-        optimizer: section(value, problems, "optimizer"),
-        sampling: section(value, problems, "sampling"),
+        plugins: section(value, "plugins"),
+        data: section(value, "data"),
+        model: section(value, "model"),
+        optimizer: section(value, "optimizer"),
+        sampling: section(value, "sampling"),
     }
 }
 
@@ -111,11 +117,7 @@ impl Loaded {
         }
         fill_defaults(&mut value, &table);
         let problems = self.check_by_validator(pointer, &value, &host, schema);
-        if problems.is_empty() {
-            self.replace(pointer, value)
-        } else {
-            problems
-        }
+        if problems.is_empty() { self.replace(pointer, value) } else { problems }
     }
 
     /// What the walk does not know (conditions, patterns of keys) the validator does.
@@ -177,11 +179,7 @@ fn locate(root: &Node, pointer: &str, message: String, help: String) -> Problem 
 }
 
 fn segments(pointer: &str) -> Vec<String> {
-    pointer
-        .split('/')
-        .skip(1)
-        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
-        .collect()
+    pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()
 }
 
 /// The host's own part of the plugin's table at `at`.
@@ -201,11 +199,7 @@ fn host_table(at: &[String]) -> Value {
 
 /// Writes the schema's defaults into a table that fits it.
 fn fill_defaults(value: &mut Value, schema: &Value) {
-    if let Some(branches) = schema
-        .get("oneOf")
-        .or_else(|| schema.get("anyOf"))
-        .and_then(Value::as_array)
-    {
+    if let Some(branches) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
         if let Some(branch) = branches.iter().find(|branch| jsonschema::is_valid(branch, value)) {
             fill_defaults(value, branch);
         }
@@ -213,12 +207,7 @@ fn fill_defaults(value: &mut Value, schema: &Value) {
     }
     match value {
         Value::Object(table) => {
-            for (key, schema) in schema
-                .get("properties")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-            {
+            for (key, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 if let Some(default) = schema.get("default") {
                     table.entry(key.clone()).or_insert_with(|| default.clone());
                 }

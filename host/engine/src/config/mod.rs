@@ -15,6 +15,8 @@ mod run;
 mod schema;
 mod shape;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use components::{EmbedderConfig, PluginKind, PluginRef, PluginUse};
@@ -22,7 +24,7 @@ pub use data::{
     BadSample, CondView, DataConfig, EmojiClass, EmojiConfig, FramesDirConfig, MeshOrbitConfig, SourceConfig,
 };
 pub use environment::Environment;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_with};
 pub use model::{
     DenoiserConfig, FirstStageConfig, LossConfig, LossKind, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
 };
@@ -32,3 +34,4 @@ pub use run::{
     SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
+pub(crate) use suggest::{closest, one_of};

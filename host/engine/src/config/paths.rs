@@ -12,6 +12,9 @@ pub(super) fn resolve(text: &str, dir: &Path, mark: &Value) -> (String, Option<(
     let told = "relative paths start at the file that writes them, those of --set at the current folder";
     let fault = match mark.as_str() {
         _ if text.is_empty() => Some(("an empty path".to_owned(), "name a file or folder".to_owned())),
+        _ if path.to_str().is_none() => {
+            Some((format!("{shown} is no UTF-8"), "move it to a folder that is".to_owned()))
+        }
         Some(kind @ ("file" | "folder")) if !path.exists() => {
             let help = match path.file_name().is_some_and(|name| name == "Fox.gltf") {
                 true => "run `cargo xtask setup`, which fetches the fox".to_owned(),

@@ -46,7 +46,7 @@ pub struct RunSection {
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// Where the network runs: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
     #[serde(default = "auto")]
     #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"), extend("examples" = ["auto", "cpu", "cuda", "cuda:1"]))]
     pub device: String,
@@ -246,4 +246,14 @@ pub enum ClipFormat {
     Gif,
     /// Animated WebP, lossless.
     Webp,
+}
+
+impl ClipFormat {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gif => "gif",
+            Self::Webp => "webp",
+        }
+    }
 }

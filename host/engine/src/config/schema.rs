@@ -49,14 +49,10 @@ pub fn schema_with_plugins(entries: &[(PluginKind, String, Value)]) -> Value {
 }
 
 fn close_plugin_tables(schema: &mut Value, entries: &[(PluginKind, String, Value)]) {
-    let kind = schema
-        .get(PLUGIN_MARK)
-        .and_then(|mark| serde_json::from_value::<PluginKind>(mark.clone()).ok());
+    let kind = schema.get(PLUGIN_MARK).and_then(|mark| serde_json::from_value::<PluginKind>(mark.clone()).ok());
     if let Some(kind) = kind {
         let of_kind = entries.iter().filter(|(of, _, _)| *of == kind);
-        let tables: Vec<Value> = of_kind
-            .flat_map(|(_, name, entry)| plugin_tables(schema, name, entry))
-            .collect();
+        let tables: Vec<Value> = of_kind.flat_map(|(_, name, entry)| plugin_tables(schema, name, entry)).collect();
         if !tables.is_empty() {
             let description = schema.get("description").cloned().unwrap_or_default();
             *schema = json!({ "description": description, "oneOf": tables });
@@ -64,9 +60,7 @@ fn close_plugin_tables(schema: &mut Value, entries: &[(PluginKind, String, Value
         return;
     }
     match schema {
-        Value::Object(members) => members
-            .values_mut()
-            .for_each(|member| close_plugin_tables(member, entries)),
+        Value::Object(members) => members.values_mut().for_each(|member| close_plugin_tables(member, entries)),
         Value::Array(items) => items.iter_mut().for_each(|item| close_plugin_tables(item, entries)),
         _ => {}
     }
@@ -76,26 +70,15 @@ fn close_plugin_tables(schema: &mut Value, entries: &[(PluginKind, String, Value
 /// several where the settings are a union.
 pub(super) fn plugin_tables(host: &Value, name: &str, entry: &Value) -> Vec<Value> {
     let entry = normalized(entry);
-    let branches = match entry
-        .get("oneOf")
-        .or_else(|| entry.get("anyOf"))
-        .and_then(Value::as_array)
-    {
+    let branches = match entry.get("oneOf").or_else(|| entry.get("anyOf")).and_then(Value::as_array) {
         Some(branches) => branches.clone(),
         None => vec![entry.clone()],
     };
-    branches
-        .iter()
-        .map(|branch| plugin_table(host, name, branch, &entry))
-        .collect()
+    branches.iter().map(|branch| plugin_table(host, name, branch, &entry)).collect()
 }
 
 fn plugin_table(host: &Value, name: &str, branch: &Value, entry: &Value) -> Value {
-    let mut properties = host
-        .get("properties")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let mut properties = host.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     properties.insert("plugin".to_owned(), json!({ "type": "string", "const": name }));
     let mut required = list(host, "required");
     for part in [entry, branch] {
@@ -103,20 +86,12 @@ fn plugin_table(host: &Value, name: &str, branch: &Value, entry: &Value) -> Valu
             properties.extend(own.iter().map(|(key, schema)| (key.clone(), schema.clone())));
         }
         let new = list(part, "required");
-        required.extend(
-            new.into_iter()
-                .filter(|key| !required.contains(key))
-                .collect::<Vec<_>>(),
-        );
+        required.extend(new.into_iter().filter(|key| !required.contains(key)).collect::<Vec<_>>());
     }
     // A schema in parts that cannot be joined here (allOf, if) may allow more keys than its properties name.
-    let in_parts = ["allOf", "if", "patternProperties", "dependentSchemas"]
-        .iter()
-        .any(|part| branch.get(part).is_some());
-    let open = branch
-        .get("additionalProperties")
-        .cloned()
-        .unwrap_or(Value::Bool(in_parts));
+    let in_parts =
+        ["allOf", "if", "patternProperties", "dependentSchemas"].iter().any(|part| branch.get(part).is_some());
+    let open = branch.get("additionalProperties").cloned().unwrap_or(Value::Bool(in_parts));
     let mut table = Map::new();
     if let Some(description) = branch.get("description").or_else(|| entry.get("description")) {
         table.insert("description".to_owned(), description.clone());
@@ -135,11 +110,7 @@ fn list(schema: &Value, key: &str) -> Vec<Value> {
 /// `schema` with its local references resolved and its nulls gone. A schema that contains itself is cut where it
 /// recurs, and takes anything there.
 pub(super) fn normalized(schema: &Value) -> Value {
-    let mut plain = Normalizer {
-        root: schema,
-        open: Vec::new(),
-    }
-    .schema(schema);
+    let mut plain = Normalizer { root: schema, open: Vec::new() }.schema(schema);
     if let Value::Object(members) = &mut plain {
         members.remove("$defs");
         members.remove("definitions");
@@ -170,27 +141,15 @@ impl Normalizer<'_> {
                 }
                 ("type", Value::Array(types)) => {
                     let types: Vec<&Value> = types.iter().filter(|name| *name != "null").collect();
-                    plain.insert(
-                        "type".to_owned(),
-                        if let [one] = types[..] {
-                            one.clone()
-                        } else {
-                            json!(types)
-                        },
-                    );
+                    plain.insert("type".to_owned(), if let [one] = types[..] { one.clone() } else { json!(types) });
                 }
                 ("default", Value::Null) => {}
                 ("properties" | "patternProperties", Value::Object(map)) => {
-                    let map = map
-                        .iter()
-                        .map(|(key, schema)| (key.clone(), self.schema(schema)))
-                        .collect();
+                    let map = map.iter().map(|(key, schema)| (key.clone(), self.schema(schema))).collect();
                     plain.insert(keyword.clone(), Value::Object(map));
                 }
                 ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(branches)) => {
-                    let branches = branches
-                        .iter()
-                        .filter(|branch| branch.get("type") != Some(&json!("null")));
+                    let branches = branches.iter().filter(|branch| branch.get("type") != Some(&json!("null")));
                     let branches = branches.map(|branch| self.schema(branch)).collect();
                     plain.insert(keyword.clone(), Value::Array(branches));
                 }
@@ -206,9 +165,7 @@ impl Normalizer<'_> {
     }
 
     fn target(&mut self, reference: &str) -> Value {
-        let known = reference
-            .strip_prefix('#')
-            .and_then(|pointer| self.root.pointer(pointer));
+        let known = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         match known {
             Some(target) if !self.open.iter().any(|open| open == reference) => {
                 self.open.push(reference.to_owned());
@@ -226,10 +183,7 @@ fn only_branch(mut schema: Map<String, Value>) -> Value {
     for keyword in ["anyOf", "oneOf", "allOf"] {
         if let Some([Value::Object(branch)]) = schema.get(keyword).and_then(Value::as_array).map(Vec::as_slice) {
             // A component with a single kind stays a union, so that its kind is checked as one.
-            if branch
-                .get("properties")
-                .is_some_and(|properties| properties.get("kind").is_some())
-            {
+            if branch.get("properties").is_some_and(|properties| properties.get("kind").is_some()) {
                 continue;
             }
             let branch = branch.clone();
@@ -266,15 +220,7 @@ mod tests {
         collect_marks(&RUN_SCHEMA, &mut marks);
         marks.sort();
         marks.dedup();
-        let all = [
-            "discretization",
-            "embedder",
-            "guidance",
-            "learning-rate",
-            "sampler",
-            "sigma-sampling",
-            "weighting",
-        ];
+        let all = ["discretization", "embedder", "guidance", "learning-rate", "sampler", "sigma-sampling", "weighting"];
         assert_eq!(marks, all);
     }
 
@@ -306,29 +252,14 @@ mod tests {
         ]);
         let sampling = &schema["properties"]["sampling"]["properties"];
         let valid = |schema: &Value, value: Value| jsonschema::validator_for(schema).unwrap().is_valid(&value);
-        assert!(valid(
-            &sampling["sampler"],
-            json!({ "plugin": "euler-edm", "s_churn": 1.5 })
-        ));
-        assert!(!valid(
-            &sampling["sampler"],
-            json!({ "plugin": "euler-edm", "s_chrun": 1.5 })
-        ));
+        assert!(valid(&sampling["sampler"], json!({ "plugin": "euler-edm", "s_churn": 1.5 })));
+        assert!(!valid(&sampling["sampler"], json!({ "plugin": "euler-edm", "s_chrun": 1.5 })));
         assert!(!valid(&sampling["sampler"], json!({ "plugin": "heun-edm" })));
-        assert!(valid(
-            &sampling["discretization"],
-            json!({ "plugin": "edm", "anything": 1 })
-        ));
+        assert!(valid(&sampling["discretization"], json!({ "plugin": "edm", "anything": 1 })));
         let embedders = &schema["properties"]["model"]["properties"]["embedders"];
-        assert!(valid(
-            embedders,
-            json!([{ "plugin": "class", "dim": 4, "input_key": "class", "ucg_rate": 0.1 }])
-        ));
+        assert!(valid(embedders, json!([{ "plugin": "class", "dim": 4, "input_key": "class", "ucg_rate": 0.1 }])));
         assert!(!valid(embedders, json!([{ "plugin": "class", "input_key": "class" }])));
-        assert!(!valid(
-            embedders,
-            json!([{ "plugin": "class", "dim": 4, "ucg_rate": 1.1 }])
-        ));
+        assert!(!valid(embedders, json!([{ "plugin": "class", "dim": 4, "ucg_rate": 1.1 }])));
     }
 
     #[test]

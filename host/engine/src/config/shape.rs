@@ -13,11 +13,7 @@ use super::upstream;
 /// Checks `node`, which stands at `at`, and returns its value with paths made absolute. `vocabulary` is the schema of
 /// the whole config, to say where a stray key belongs.
 pub(super) fn check(node: &Node, schema: &Value, at: &[String], vocabulary: &Value) -> (Value, Vec<Problem>) {
-    let mut walk = Walk {
-        vocabulary,
-        at: at.to_vec(),
-        problems: Vec::new(),
-    };
+    let mut walk = Walk { vocabulary, at: at.to_vec(), problems: Vec::new() };
     let value = walk.value(node, schema);
     (value, walk.problems)
 }
@@ -46,11 +42,7 @@ impl Walk<'_> {
         if matches!(node.tree, Tree::Leaf(Value::Null)) || !schema.is_object() {
             return node.to_value();
         }
-        if let Some(branches) = schema
-            .get("oneOf")
-            .or_else(|| schema.get("anyOf"))
-            .and_then(Value::as_array)
-        {
+        if let Some(branches) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
             return self.union(node, schema, branches);
         }
         if let Some(names) = names_of(std::slice::from_ref(schema)) {
@@ -94,22 +86,14 @@ impl Walk<'_> {
             }
             return Value::String(path);
         }
-        let too_short = schema["minLength"]
-            .as_u64()
-            .is_some_and(|min| (text.chars().count() as u64) < min);
-        let pattern = schema
-            .get("pattern")
-            .map(|pattern| serde_json::json!({ "pattern": pattern }));
+        let too_short = schema["minLength"].as_u64().is_some_and(|min| (text.chars().count() as u64) < min);
+        let pattern = schema.get("pattern").map(|pattern| serde_json::json!({ "pattern": pattern }));
         let fits = pattern.is_none_or(|pattern| jsonschema::is_valid(&pattern, &node.to_value()));
         if too_short {
             self.wrong_value(node, schema, "must not be empty".to_owned(), "give a text");
         } else if !fits {
-            let examples: Vec<&str> = schema["examples"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
+            let examples: Vec<&str> =
+                schema["examples"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let help = match examples[..] {
                 [] => format!("give a text of the form {}", schema["pattern"]),
                 _ => did_you_mean(text, examples),
@@ -129,12 +113,7 @@ impl Walk<'_> {
             }
             None => {
                 let message = format!("expected a string, got {}", got(node));
-                self.wrong_value(
-                    node,
-                    schema,
-                    message,
-                    &format!("it takes {}", one_of(names.iter().copied())),
-                );
+                self.wrong_value(node, schema, message, &format!("it takes {}", one_of(names.iter().copied())));
             }
         }
         node.to_value()
@@ -147,17 +126,13 @@ impl Walk<'_> {
         if let Some(tag) = tag_of(branches) {
             return self.tagged(node, schema, branches, tag);
         }
-        let fitting: Vec<&Value> = branches
-            .iter()
-            .filter(|branch| types(branch).iter().any(|name| is_of_type(node, name)))
-            .collect();
+        let fitting: Vec<&Value> =
+            branches.iter().filter(|branch| types(branch).iter().any(|name| is_of_type(node, name))).collect();
         if let [only] = fitting[..] {
             return self.value(node, only);
         }
         // Of several, the one with the fewest faults was meant.
-        let walks = fitting
-            .iter()
-            .map(|branch| check(node, branch, &self.at, self.vocabulary));
+        let walks = fitting.iter().map(|branch| check(node, branch, &self.at, self.vocabulary));
         match walks.min_by_key(|(_, problems)| problems.len()) {
             Some((value, problems)) => {
                 self.problems.extend(problems);
@@ -177,15 +152,15 @@ impl Walk<'_> {
         kinds.dedup();
         if !matches!(node.tree, Tree::Table(_)) {
             let message = format!("expected a table with `{tag}`, got {}", got(node));
-            let name = node
-                .as_str()
-                .and_then(|text| closest(text, kinds.iter().copied()))
-                .unwrap_or(kinds[0]);
+            let name = node.as_str().and_then(|text| closest(text, kinds.iter().copied())).unwrap_or(kinds[0]);
             let key = self.at.last().map_or("", String::as_str);
             self.wrong_value(node, schema, message, &format!("write {key} = {{ {tag} = {name:?} }}"));
             return node.to_value();
         }
         let Some(chosen) = node.get(tag) else {
+            if self.is_mistyped(node, tag) {
+                return node.to_value();
+            }
             let help = format!("add `{tag} = ..`, which is one of {}", one_of(kinds));
             self.at.push(tag.to_owned());
             self.wrong_value(node, schema, "is missing".to_owned(), &help);
@@ -215,6 +190,22 @@ impl Walk<'_> {
             [only] => self.value(node, only),
             several => self.union(node, schema, several),
         }
+    }
+
+    /// Reports the key that stands for `name`, which the table lacks, if there is one.
+    fn is_mistyped(&mut self, table: &Node, name: &str) -> bool {
+        let Tree::Table(entries) = &table.tree else {
+            return false;
+        };
+        let Some(typo) = closest(name, entries.iter().map(|(key, _)| key.name.as_str())) else {
+            return false;
+        };
+        for (key, _) in entries.iter().filter(|(key, _)| key.name == typo) {
+            self.at.push(typo.to_owned());
+            self.problems.push(key.origin.problem(&self.at, "unknown key", format!("did you mean `{name}`?")));
+            self.at.pop();
+        }
+        true
     }
 
     fn array(&mut self, node: &Node, items: &[Node], schema: &Value) -> Value {
@@ -253,12 +244,12 @@ impl Walk<'_> {
             }
             self.at.pop();
         }
-        let required = schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
         for name in required.filter(|name| node.get(name).is_none() && !meant.contains(name)) {
+            // In an open table a mistyped key passes for a setting of its own.
+            if *others != Value::Bool(false) && self.is_mistyped(node, name) {
+                continue;
+            }
             self.at.push(name.to_owned());
             let property = &properties.get(name).unwrap_or(&Value::Null);
             let help = match types(property)[..] {
@@ -297,11 +288,7 @@ impl Walk<'_> {
 
 /// The types that a schema names, or that its branches or constants have.
 fn types(schema: &Value) -> Vec<&str> {
-    if let Some(branches) = schema
-        .get("oneOf")
-        .or_else(|| schema.get("anyOf"))
-        .and_then(Value::as_array)
-    {
+    if let Some(branches) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array) {
         return branches.iter().flat_map(types).collect();
     }
     match schema.get("type") {
@@ -327,13 +314,11 @@ fn is_of_type(node: &Node, name: &str) -> bool {
 
 /// The names of a union of constants (or of one `enum`), if it is one.
 fn names_of(branches: &[Value]) -> Option<Vec<&str>> {
-    let names = branches
-        .iter()
-        .map(|branch| match (branch.get("const"), branch.get("enum")) {
-            (Some(name), _) => Some(vec![name.as_str()?]),
-            (None, Some(names)) => names.as_array()?.iter().map(Value::as_str).collect(),
-            (None, None) => None,
-        });
+    let names = branches.iter().map(|branch| match (branch.get("const"), branch.get("enum")) {
+        (Some(name), _) => Some(vec![name.as_str()?]),
+        (None, Some(names)) => names.as_array()?.iter().map(Value::as_str).collect(),
+        (None, None) => None,
+    });
     Some(names.collect::<Option<Vec<_>>>()?.concat()).filter(|names| !names.is_empty())
 }
 

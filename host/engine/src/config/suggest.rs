@@ -53,9 +53,6 @@ mod tests {
     fn lists_read_as_a_sentence() {
         assert_eq!(one_of(["a"]), "`a`");
         assert_eq!(one_of(["a", "b", "c"]), "`a`, `b` or `c`");
-        assert_eq!(
-            did_you_mean("f23", ["f32", "bf16"]),
-            "did you mean `f32`? It takes `f32` or `bf16`"
-        );
+        assert_eq!(did_you_mean("f23", ["f32", "bf16"]), "did you mean `f32`? It takes `f32` or `bf16`");
     }
 }

@@ -56,10 +56,7 @@ fn find(key: &str, schema: &Value, at: &mut Vec<String>, places: &mut Vec<String
     }
     for keyword in ["oneOf", "anyOf"] {
         let branches = schema.get(keyword).and_then(Value::as_array);
-        branches
-            .into_iter()
-            .flatten()
-            .for_each(|branch| find(key, branch, at, places));
+        branches.into_iter().flatten().for_each(|branch| find(key, branch, at, places));
     }
     if let Some(items) = schema.get("items") {
         find(key, items, at, places);
@@ -75,10 +72,7 @@ mod tests {
     fn stray_keys_are_sent_home() {
         let home = |key: &str| home_of(key, &RUN_SCHEMA);
         assert_eq!(home("clip_grad_norm").unwrap(), "`clip_grad_norm` belongs in [train]");
-        assert_eq!(
-            home("gradient_clip_val").unwrap(),
-            "upstream's `gradient_clip_val` is `train.clip_grad_norm` here"
-        );
+        assert_eq!(home("gradient_clip_val").unwrap(), "upstream's `gradient_clip_val` is `train.clip_grad_norm` here");
         assert_eq!(home("num_views").unwrap(), "`num_views` belongs in [data.source]");
         assert_eq!(home("ucg_rate").unwrap(), "`ucg_rate` belongs in [model.embedders]");
         assert_eq!(home("plugin"), None);

@@ -1,5 +1,6 @@
 //! A camera on an orbit around a model.
 
+use glam::camera::rh::{proj::directx::perspective, view::look_at_mat4};
 use glam::{Mat4, Vec3};
 
 /// Vertical and horizontal field of view, degrees.
@@ -28,9 +29,8 @@ impl Camera {
         );
         let half_view = (FIELD_OF_VIEW_DEG / 2.0).to_radians();
         let distance = MARGIN * radius / half_view.sin();
-        let view = Mat4::look_at_rh(centre + direction * distance, centre, Vec3::Y);
-        let perspective = Mat4::perspective_rh(2.0 * half_view, 1.0, 0.1 * distance, 2.0 * distance);
-        Self { projection: perspective * view }
+        let view = look_at_mat4(centre + direction * distance, centre, Vec3::Y);
+        Self { projection: perspective(2.0 * half_view, 1.0, 0.1 * distance, 2.0 * distance) * view }
     }
 }
 

@@ -88,3 +88,85 @@ fn turn(transform: &Mat4, normal: Vec3) -> Vec3 {
     let [x, y, z] = [transform.x_axis, transform.y_axis, transform.z_axis].map(|axis| axis.truncate());
     y.cross(z) * normal.x + z.cross(x) * normal.y + x.cross(y) * normal.z
 }
+
+#[cfg(test)]
+mod tests {
+    use std::f32::consts::FRAC_PI_2;
+
+    use glam::{Quat, Vec2, Vec4};
+    use gltf::animation::Interpolation;
+
+    use super::super::model::{Animation, Material, Skin};
+    use super::super::track::Track;
+    use super::*;
+
+    /// An arm along x: a joint at 0, its child at 1, and vertices at 0, 1 and 2 with normals up. In the animation
+    /// the child bends up by a right angle in one second.
+    fn arm() -> Model {
+        let node = |parent, x: f32| Node {
+            parent,
+            translation: Vec3::new(x, 0.0, 0.0),
+            rotation: Quat::IDENTITY,
+            scale: Vec3::ONE,
+        };
+        let bend = [0.0, FRAC_PI_2].map(|angle| Vec4::from(Quat::from_rotation_z(angle)));
+        let track = Track {
+            property: Property::Rotation,
+            interpolation: Interpolation::Linear,
+            times: vec![0.0, 1.0],
+            values: bend.to_vec(),
+        };
+        let bound = |joint: u16| ([joint, 0, 0, 0], Vec4::X);
+        Model {
+            nodes: vec![node(None, 0.0), node(Some(0), 1.0), node(None, 50.0)],
+            parts: vec![Part {
+                node: 2,
+                skin: Some(0),
+                material: 0,
+                positions: vec![Vec3::ZERO, Vec3::X, 2.0 * Vec3::X],
+                normals: vec![Vec3::Y; 3],
+                uvs: vec![Vec2::ZERO; 3],
+                joints: vec![bound(0), ([0, 1, 0, 0], Vec4::new(0.5, 0.5, 0.0, 0.0)), bound(1)],
+                triangles: vec![[0, 1, 2]],
+            }],
+            skins: vec![Skin { joints: vec![(0, Mat4::IDENTITY), (1, Mat4::from_translation(-Vec3::X))] }],
+            materials: vec![Material { color: Vec4::ONE, texture: None, alpha_cutoff: 0.0, double_sided: false }],
+            textures: Vec::new(),
+            animations: vec![Animation { name: "bend".to_owned(), duration: 1.0, tracks: vec![(1, track)] }],
+        }
+    }
+
+    fn close(a: Vec3, b: Vec3) -> bool {
+        (a - b).length() < 1e-5
+    }
+
+    #[test]
+    fn a_skin_at_rest_leaves_vertices_where_they_are_whatever_its_node() {
+        assert!(Pose::new(&arm(), None, 0.0).points().zip([0.0, 1.0, 2.0]).all(|(point, x)| close(point, x * Vec3::X)));
+    }
+
+    #[test]
+    fn vertices_follow_their_joints() {
+        let pose = Pose::new(&arm(), Some(0), 1.0);
+        let points: Vec<Vec3> = pose.points().collect();
+        assert!(close(points[0], Vec3::ZERO) && close(points[1], Vec3::X), "{points:?}");
+        assert!(close(points[2], Vec3::new(1.0, 1.0, 0.0)), "the hand is up: {points:?}");
+        let normals = &pose.parts[0].normals;
+        assert!(close(normals[0], Vec3::Y) && close(normals[2], -Vec3::X), "{normals:?}");
+        let half = Pose::new(&arm(), Some(0), 0.5).points().last().unwrap();
+        let slant = 0.5f32.sqrt();
+        assert!(close(half, Vec3::new(1.0 + slant, slant, 0.0)), "{half}");
+    }
+
+    #[test]
+    fn a_mirrored_part_keeps_its_normals_outside() {
+        let mut model = arm();
+        model.nodes[2].scale = Vec3::new(-1.0, 1.0, 1.0);
+        model.nodes[2].translation = Vec3::ZERO;
+        model.parts[0].skin = None;
+        let pose = Pose::new(&model, None, 0.0);
+        assert!(pose.parts[0].mirrored);
+        assert!(close(pose.parts[0].normals[0], Vec3::Y));
+        assert!(close(pose.parts[0].positions[2], -2.0 * Vec3::X));
+    }
+}

@@ -5,4 +5,5 @@ mod context;
 mod embedder;
 mod library;
 
+pub(super) use library::same_minor;
 pub use library::{NativeError, NativeLibrary};
