@@ -33,7 +33,7 @@ fn opening_problem(file: &File) -> Option<&'static str> {
         return rust_opening_problem(&file.text);
     }
     let first = file.text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
-    let marks: &[&str] = if ["cpp", "h", "c", "wit"].iter().any(|extension| file.is_a(extension)) {
+    let marks: &[&str] = if ["cpp", "h", "c"].iter().any(|extension| file.is_a(extension)) {
         &["//", "/*"]
     } else if file.is_a("py") {
         &["\"\"\"", "#"]
