@@ -19,8 +19,6 @@ mod embedding;
 mod network;
 /// What all UNets share.
 mod trunk;
-/// Layers under activation checkpointing.
-mod checkpointed;
 /// The image UNet.
 mod unet;
 /// The video UNet.

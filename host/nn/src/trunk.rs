@@ -1,9 +1,11 @@
 //! The trunk that all UNets share: levels down, a middle, and levels up with skip connections.
 
+mod checkpointed;
+
 use tch::Tensor;
 
+use self::checkpointed::Checkpointed;
 use crate::blocks::Resample;
-use crate::checkpointed::Checkpointed;
 use crate::layers::{Conv, ConvConfig, Downsample, GroupNorm, Upsample};
 use crate::params::Path;
 
