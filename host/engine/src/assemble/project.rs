@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
-use crate::config::{Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load, schema_with_plugins};
+use crate::config::{Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load_with, schema_with_plugins};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, Sampling};
 use crate::plugin::{PluginError, Registry, SearchPath};
@@ -28,13 +28,25 @@ impl Project {
     /// # Errors
     /// All that is wrong, at once; or that a plugin directory cannot be used.
     pub fn open(path: &Path, sets: &[String], plugin_dirs: &[PathBuf], env: &Environment) -> Result<Self, AssembleError> {
-        let mut loaded = load(path, sets)?;
-        let search = SearchPath::new(&loaded.config.plugins.dirs, plugin_dirs, env);
-        let registry = Registry::discover(&search, &loaded.config.plugins.require)?;
-        let problems = check_plugins(&mut loaded, &registry);
-        if !problems.is_empty() {
-            return Err(Problems(problems).into());
-        }
+        let mut found = None;
+        let loaded = load_with(path, sets, |loaded| {
+            let search = SearchPath::new(&loaded.config.plugins.dirs, plugin_dirs, env);
+            match Registry::discover(&search, &loaded.config.plugins.require) {
+                Ok(registry) => {
+                    let problems = check_plugins(loaded, &registry);
+                    found = Some(Ok(registry));
+                    problems
+                }
+                Err(error) => {
+                    found = Some(Err(error));
+                    Vec::new()
+                }
+            }
+        })?;
+        let registry = match found {
+            Some(registry) => registry?,
+            None => plugins(plugin_dirs, env)?,
+        };
         Ok(Self { loaded, registry })
     }
 
