@@ -26,7 +26,12 @@ pub(crate) struct Embedding {
 
 impl Embedding {
     /// Keys `time_embed.{0,2}` and `label_emb`.
-    pub fn new(path: &Path, model_channels: i64, num_classes: Option<NumClasses>, adm_in_channels: Option<u32>) -> Self {
+    pub fn new(
+        path: &Path,
+        model_channels: i64,
+        num_classes: Option<NumClasses>,
+        adm_in_channels: Option<u32>,
+    ) -> Self {
         let width = 4 * model_channels;
         let time = Mlp::new(&path.sub("time_embed"), model_channels, width, width);
         let at = path.sub("label_emb");
@@ -45,7 +50,11 @@ impl Embedding {
                 Label::Sequential(Mlp::new(&at.sub(0), inputs.into(), width, width))
             }
         });
-        Self { time, label, model_channels }
+        Self {
+            time,
+            label,
+            model_channels,
+        }
     }
 
     /// # Shapes
@@ -56,7 +65,9 @@ impl Embedding {
     /// # Panics
     /// When `y` is given to a network without vector condition, or the other way round.
     pub fn forward(&self, c_noise: &Tensor, y: Option<&Tensor>) -> Tensor {
-        let emb = self.time.forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD));
+        let emb = self
+            .time
+            .forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD));
         match (&self.label, y) {
             (None, None) => emb,
             (Some(label), Some(y)) => {
@@ -96,9 +107,18 @@ mod tests {
     #[test]
     fn each_condition_has_its_keys() {
         assert_eq!(keys(NumClasses::Table(3)), ["label_emb.weight [3, 32]"]);
-        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Continuous))[0], "label_emb.weight [32, 1]");
-        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Timestep))[0], "label_emb.1.0.weight [32, 8]");
-        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Sequential))[0], "label_emb.0.0.weight [32, 5]");
+        assert_eq!(
+            keys(NumClasses::Numbers(NumberCondition::Continuous))[0],
+            "label_emb.weight [32, 1]"
+        );
+        assert_eq!(
+            keys(NumClasses::Numbers(NumberCondition::Timestep))[0],
+            "label_emb.1.0.weight [32, 8]"
+        );
+        assert_eq!(
+            keys(NumClasses::Numbers(NumberCondition::Sequential))[0],
+            "label_emb.0.0.weight [32, 5]"
+        );
     }
 
     #[test]
@@ -114,6 +134,6 @@ mod tests {
     #[should_panic(expected = "no vector condition y")]
     fn a_missing_condition_is_named() {
         let embedding = Embedding::new(&Params::new(Device::Cpu, 1).root(), 8, Some(NumClasses::Table(3)), None);
-        embedding.forward(&Tensor::from_slice(&[0.5f32]), None);
+        let _ = embedding.forward(&Tensor::from_slice(&[0.5f32]), None);
     }
 }

@@ -24,6 +24,9 @@ mod unet;
 /// The video UNet.
 mod video_unet;
 
+#[cfg(test)]
+mod testing;
+
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};
 pub use params::{Init, Param, ParamKind, Params, Path};

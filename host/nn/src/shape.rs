@@ -33,7 +33,10 @@ pub fn merge_time(x: &Tensor) -> Tensor {
 /// When `t` does not divide the rows.
 pub fn rows_of_frames(x: &Tensor, t: i64) -> Tensor {
     let rows = x.size()[0];
-    assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of clips of num_video_frames = {t}");
+    assert!(
+        t > 0 && rows % t == 0,
+        "{rows} rows are no whole number of clips of num_video_frames = {t}"
+    );
     x.unflatten(0, [rows / t, t])
 }
 
@@ -87,6 +90,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "num_video_frames = 4")]
     fn frames_divide_the_rows() {
-        split_time(&Tensor::zeros([6, 2, 4, 5], (Kind::Float, Device::Cpu)), 4);
+        let _ = split_time(&Tensor::zeros([6, 2, 4, 5], (Kind::Float, Device::Cpu)), 4);
     }
 }
