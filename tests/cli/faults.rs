@@ -45,7 +45,7 @@ fn faults_of_native_plugins_are_reported() {
         ("libtorch-error", "libtorch"),
         ("error", "told to fail"),
         ("writes-to-input", "input"),
-        ("no-output", "output"),
+        ("no-output", "no embedding"),
     ] {
         let ran = embedder(fault);
         assert!(matches!(ran.code, Some(3 | 4)), "{fault}: {ran:#?}");

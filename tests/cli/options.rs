@@ -14,7 +14,7 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
     let plain = last_loss(&[]);
     assert!(plain.is_finite());
     for sets in [
-        &["loss.kind=l1"][..],
+        &["loss.distance=l1"][..],
         &["loss.offset_noise_level=0.2"],
         &["loss.sigma_per=row"],
         &["loss.weighting={plugin=\"soft-min-snr\"}"],
@@ -103,7 +103,8 @@ fn every_bundled_solver_grid_and_guidance_samples() {
         ("sampling.guidance", &["constant", "linear", "triangle", "trapezoid", "spatiotemporal"]),
     ] {
         for name in names {
-            seen.push(preview(&format!("{key}={{plugin=\"{name}\"}}")));
+            let more = if *name == "align-your-steps" { ",model=\"svd\"" } else { "" };
+            seen.push(preview(&format!("{key}={{plugin=\"{name}\"{more}}}")));
         }
     }
     assert!(seen.iter().all(|sheet| !sheet.is_empty()));

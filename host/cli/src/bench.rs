@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anneal::conditioner::{Conditioner, Embedded, Embedder, EmbedderCall, EmbedderInput, EmbedderUse, ParamDecl};
-use anneal::config::{EmbedderConfig, LossKind, ScalingConfig, SigmaPer};
+use anneal::config::{EmbedderConfig, Distance, ScalingConfig, SigmaPer};
 use anneal::data::Batch;
 use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, SigmaSampler, Weighting, Wrapper};
 use anneal::error::ComponentError;
@@ -139,7 +139,7 @@ impl Step {
         let shape = self.size.shape();
         let (model, mut state, num_params) = self.build(&shape, device)?;
         let mut loss = Loss {
-            kind: LossKind::L2,
+            distance: Distance::L2,
             sigma_per: SigmaPer::Clip,
             offset_noise_level: 0.0,
             sigma_sampler: Box::new(SvdSigmas),

@@ -73,7 +73,7 @@ impl Project {
     pub fn loss(&mut self) -> Result<Loss, AssembleError> {
         let loss = self.loaded.config.loss.clone();
         Ok(Loss {
-            kind: loss.kind,
+            distance: loss.distance,
             sigma_per: loss.sigma_per,
             offset_noise_level: loss.offset_noise_level,
             sigma_sampler: self.registry.sigma_sampler(&loss.sigma_sampling)?,

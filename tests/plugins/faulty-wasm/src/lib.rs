@@ -47,7 +47,7 @@ impl Weighting for Faulty {
             Fault::Overflows => Ok(deeper(sigma, 0)),
             Fault::Nan => Ok(f64::NAN),
             Fault::Negative => Ok(-1.0),
-            Fault::Fails => Err(Error::config("/fault", "told to fail")),
+            Fault::Fails => Err(Error::invalid_config("/fault", "told to fail")),
         }
     }
 }
