@@ -6,6 +6,12 @@ extern crate self as plugin_api;
 
 /// A plugin's settings: one struct is the parser, the checks and the JSON Schema.
 pub mod config;
+/// The C ABI of native plugins.
+#[cfg(feature = "abi")]
+pub mod abi;
+/// What a native plugin is written with.
+#[cfg(feature = "native")]
+pub mod native;
 /// WASM plugins: schedules, weightings and samplers.
 #[cfg(feature = "wasm")]
 pub mod wasm;

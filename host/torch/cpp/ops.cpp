@@ -34,6 +34,8 @@ int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tenso
 int anneal_torch_set_grad(Tensor *param, Tensor *view) {
   ANNEAL_GUARD({
     if (view) {
+      TORCH_CHECK(view->sizes() == param->sizes() && view->dtype() == param->dtype() && view->device() == param->device(),
+                  "a gradient of shape ", view->sizes(), " for a parameter of shape ", param->sizes());
       param->mutable_grad() = *view;
     } else {
       param->mutable_grad().reset();

@@ -17,7 +17,7 @@ pub struct Autocast {
 impl Autocast {
     /// Autocast to `kind` (bf16 or f16) for `device`.
     pub fn new(device: Device, kind: Kind) -> Self {
-        Self::push(device, kind.c_int())
+        Self::push(device, ffi::scalar_type(kind))
     }
 
     /// No autocast for `device`.

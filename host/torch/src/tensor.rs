@@ -37,7 +37,7 @@ pub fn empty_meta(shape: &[i64], kind: Kind) -> Result<Tensor, TorchError> {
     let mut out = std::ptr::null_mut();
     // SAFETY: the shape outlives the call, and on success `out` is a new tensor that we own.
     unsafe {
-        check(ffi::anneal_torch_empty_meta(shape.as_ptr(), shape.len(), kind.c_int(), &raw mut out))?;
+        check(ffi::anneal_torch_empty_meta(shape.as_ptr(), shape.len(), ffi::scalar_type(kind), &raw mut out))?;
         Ok(Tensor::from_ptr(out))
     }
 }

@@ -1,1 +1,49 @@
 //! A checked config to a runnable model and trainer.
+
+mod check;
+mod device;
+mod model;
+mod project;
+mod run;
+
+pub use check::{check_entries, check_plugins, check_widths};
+pub use device::device;
+pub use model::{Built, NETWORK_PREFIX, build_model};
+pub use project::{Project, plugins, schema};
+pub use run::{SampleSettings, TrainedRun};
+
+use thiserror::Error;
+
+use crate::config::Problems;
+use crate::data::DataError;
+use crate::error::ComponentError;
+use crate::plugin::PluginError;
+use crate::trainer::checkpoint::CheckpointError;
+
+/// What keeps a config from becoming a run.
+#[derive(Debug, Error)]
+pub enum AssembleError {
+    /// The config is wrong.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// Plugins cannot be found or loaded.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A component refuses its settings.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The data cannot be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A checkpoint or weights file cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device is not there.
+    #[error("run.device = {wanted:?}: {reason}")]
+    Device {
+        /// The device the config names.
+        wanted: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+}

@@ -1,0 +1,41 @@
+//! `anneal config`: show, check, schema.
+
+use anneal::assemble::schema;
+use anneal::config::Environment;
+use clap::Subcommand;
+
+use crate::exit::{Exit, Failure};
+use crate::{ConfigArgs, PluginArgs};
+
+/// Show, check or describe a config.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print the resolved config: defaults written out, files it extends merged, overrides applied.
+    #[command(after_help = "Example: anneal config show configs/demo.toml --set train.steps=100")]
+    Show(ConfigArgs),
+    /// Find all that is wrong with a config and the plugins it names, without allocating anything.
+    #[command(after_help = "Example: anneal config check configs/demo.toml")]
+    Check(ConfigArgs),
+    /// Print the JSON Schema of configs, the found plugins' settings included, for editors.
+    #[command(after_help = "Example: anneal config schema --plugin-dir target/plugins > anneal.schema.json")]
+    Schema(PluginArgs),
+}
+
+impl Config {
+    /// Runs the verb.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        match self {
+            Config::Show(args) => print!("{}", args.open(&[])?.loaded.to_toml()),
+            Config::Check(args) => {
+                let project = args.open(&[])?;
+                let used = anneal::assemble::plugin_uses(&project.loaded.config).len();
+                println!("{}: fine ({used} plugin entries)", args.config.display());
+            }
+            Config::Schema(args) => {
+                let schema = schema(&args.plugin_dirs, &Environment::read())?;
+                println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
+            }
+        }
+        Ok(Exit::Done)
+    }
+}

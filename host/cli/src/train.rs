@@ -1,0 +1,68 @@
+//! `anneal train`: from a config to checkpoints, pictures and metrics.
+
+use std::time::Instant;
+
+use anneal::plugin::wasm;
+use anneal::trainer::Outcome;
+use clap::Args;
+
+use crate::ConfigArgs;
+use crate::exit::{Exit, Failure};
+use crate::progress::Progress;
+use crate::signals::{Signals, exit_of};
+
+/// Train a model from a config.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  anneal train configs/demo.toml
+  anneal train configs/demo.toml --set run.dir=runs/blue --set optimizer.learning_rate=5e-4
+  anneal train configs/demo.toml --resume --steps 1200
+
+Ctrl-C and SIGTERM finish the step, save and stop; --resume goes on from there.")]
+pub struct Train {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Go on from the newest checkpoint in the run's folder.
+    #[arg(long)]
+    resume: bool,
+    /// Train up to this step (short for `--set train.steps=N`).
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// No progress bar.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Train {
+    /// Runs the verb.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let sets: Vec<String> = self.steps.iter().map(|steps| format!("train.steps={steps}")).collect();
+        let mut project = self.config.open(&sets)?;
+        let signals = Signals::listen()?;
+        let (mut trainer, mut make_loader) = project.trainer(self.resume)?;
+        let mut loader = make_loader(trainer.state.position.batches);
+        let start = trainer.state.position.step;
+        if self.resume {
+            println!("resuming {} at step {start}", trainer.dir.display());
+        }
+        let mut progress = Progress::new(trainer.settings.steps, start, self.quiet, signals);
+        let (clock, calls) = (Instant::now(), wasm::stats());
+        let outcome = trainer.run(&mut loader, &mut progress);
+        progress.finish();
+        let outcome = outcome?;
+        if let (Some(first), Some(last)) = (progress.first, progress.last) {
+            let (steps, seconds) = (last.step - start, clock.elapsed().as_secs_f64());
+            println!("loss {:.4} at step {}, {:.4} at step {}", first.loss, first.step, last.loss, last.step);
+            println!("{steps} steps in {seconds:.1} s, {:.2} steps/s", steps as f64 / seconds);
+            let spent = wasm::stats().since(&calls);
+            let micros = spent.guest_time.as_secs_f64() * 1e6 / steps.max(1) as f64;
+            let share = spent.guest_time.as_secs_f64() / seconds * 100.0;
+            println!("WASM plugins: {} calls, {micros:.1} us a step, {share:.4} % of the time", spent.calls);
+        }
+        println!("run: {}", trainer.dir.display());
+        Ok(match outcome {
+            Outcome::Finished => Exit::Done,
+            Outcome::Stopped(signal) => exit_of(signal),
+        })
+    }
+}

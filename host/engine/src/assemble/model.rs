@@ -1,0 +1,117 @@
+//! A checked config to a model and the tensors it is made of.
+
+use anneal_nn::{Network, ParamKind, Params, UNet, VideoUNet};
+use anneal_torch::random::Stream;
+use tch::{Device, Kind, Tensor};
+
+use super::AssembleError;
+use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
+use crate::config::{DenoiserConfig, EmbedderConfig, FirstStageConfig, NetworkConfig, Precision, RunConfig, UcgPer};
+use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
+use crate::first_stage::{IdentityFirstStage, LatentCodec};
+use crate::plugin::Registry;
+use crate::trainer::weights::Named;
+
+/// Where the network's tensors stand among a checkpoint's keys.
+pub const NETWORK_PREFIX: &str = "model.diffusion_model.";
+
+/// A model and its tensors.
+pub struct Built {
+    /// The model.
+    pub model: Model,
+    /// Every parameter and buffer by checkpoint key, the network's first.
+    pub weights: Vec<Named>,
+    /// Those that are optimised, the network's first.
+    pub trained: Vec<Named>,
+    /// How many of the optimised ones are the network's.
+    pub num_network: usize,
+}
+
+/// Builds the model of `config` on `device`, its tensors initialised from the run's seed.
+///
+/// # Errors
+/// When a plugin cannot be loaded or refuses its settings.
+pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) -> Result<Built, AssembleError> {
+    let compute = (config.run.precision == Precision::Bf16).then_some(Kind::BFloat16);
+    let denoiser = denoiser(config, registry)?;
+    let embedders: Vec<(Box<dyn Embedder>, &EmbedderConfig)> =
+        config.model.embedders.iter().map(|used| Ok((registry.embedder(used)?, used))).collect::<Result<_, AssembleError>>()?;
+
+    let params = Params::new(device, config.run.seed);
+    let network: Box<dyn Network> = match &config.model.network {
+        NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
+        NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
+    };
+    let mut weights = Vec::new();
+    let mut trained = Vec::new();
+    for param in params.into_entries() {
+        let named = (format!("{NETWORK_PREFIX}{}", param.path), param.tensor);
+        if param.kind == ParamKind::Trained {
+            trained.push((named.0.clone(), named.1.shallow_clone()));
+        }
+        weights.push(named);
+    }
+    let num_network = trained.len();
+
+    let mut uses = Vec::with_capacity(embedders.len());
+    for (i, (embedder, used)) in embedders.into_iter().enumerate() {
+        let mut tensors = Vec::new();
+        for decl in embedder.params() {
+            let name = format!("conditioner.embedders.{i}.{}", decl.name);
+            let is_trained = used.is_trainable && !decl.buffer;
+            let tensor = initial(&name, decl, config.run.seed).to_device(device).set_requires_grad(is_trained);
+            if is_trained {
+                trained.push((name.clone(), tensor.shallow_clone()));
+            }
+            weights.push((name, tensor.shallow_clone()));
+            tensors.push(tensor);
+        }
+        uses.push(EmbedderUse::new(embedder, tensors, used));
+    }
+
+    let FirstStageConfig::Identity = config.model.first_stage;
+    let first_stage_compute = if config.model.disable_first_stage_autocast { None } else { compute };
+    let first_stage = LatentCodec::new(
+        Box::new(IdentityFirstStage),
+        config.model.scale_factor,
+        config.model.en_and_decode_n_samples_a_time,
+        first_stage_compute,
+    );
+    let model = Model {
+        input_key: config.model.input_key.clone(),
+        extra_inputs: config.model.extra_inputs.clone(),
+        first_stage,
+        conditioner: Conditioner::new(uses, config.model.ucg_per == UcgPer::Row),
+        network: Wrapper::new(network, compute),
+        denoiser,
+    };
+    Ok(Built { model, weights, trained, num_network })
+}
+
+fn denoiser(config: &RunConfig, registry: &mut Registry) -> Result<Denoiser, AssembleError> {
+    Ok(match &config.model.denoiser {
+        DenoiserConfig::Continuous { scaling } => Denoiser { scaling: *scaling, table: None },
+        DenoiserConfig::Discrete { scaling, discretization, num_idx, quantize_c_noise, do_append_zero, flip } => {
+            let mut sigmas = registry.discretization(discretization)?.sigmas(*num_idx)?;
+            if *do_append_zero {
+                sigmas.push(0.0);
+            }
+            if *flip {
+                sigmas.reverse();
+            }
+            Denoiser { scaling: *scaling, table: Some(SigmaTable { sigmas, quantize_c_noise: *quantize_c_noise }) }
+        }
+    })
+}
+
+/// The initial value of a declared parameter: a function of the run's seed and the parameter's key alone.
+fn initial(key: &str, decl: &ParamDecl, seed: u64) -> Tensor {
+    let mut stream = Stream::new(seed, &format!("init/{key}"), 0, 0);
+    let like = (Kind::Float, Device::Cpu);
+    match decl.init {
+        Init::Zeros => Tensor::zeros(&decl.shape, like),
+        Init::Ones => Tensor::ones(&decl.shape, like),
+        Init::Normal { std } => stream.normal_tensor(&decl.shape) * std,
+        Init::Uniform { bound } => (stream.uniform_tensor(&decl.shape) * 2.0 - 1.0) * bound,
+    }
+}
