@@ -51,10 +51,6 @@ impl WasmPlugin {
         format!("{}/{entry}", self.id)
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
     pub(super) fn ready(&self) -> &InstancePre<HostState> {
         &self.ready
     }
@@ -109,7 +105,11 @@ impl WasmPlugin {
     ///
     /// # Errors
     /// When it is of another kind, refuses the settings, or fails.
-    pub fn discretization(&self, entry: &str, config: &Map<String, Value>) -> Result<Box<dyn Discretization>, ComponentError> {
+    pub fn discretization(
+        &self,
+        entry: &str,
+        config: &Map<String, Value>,
+    ) -> Result<Box<dyn Discretization>, ComponentError> {
         let entry = self.entry::<guest::discretization::GuestIndices>(entry, config)?;
         Ok(Box::new(Scheduled::new(entry)))
     }
@@ -118,7 +118,11 @@ impl WasmPlugin {
     ///
     /// # Errors
     /// When it is of another kind, refuses the settings, or fails.
-    pub fn sigma_sampler(&self, entry: &str, config: &Map<String, Value>) -> Result<Box<dyn SigmaSampler>, ComponentError> {
+    pub fn sigma_sampler(
+        &self,
+        entry: &str,
+        config: &Map<String, Value>,
+    ) -> Result<Box<dyn SigmaSampler>, ComponentError> {
         let entry = self.entry::<guest::sigma_sampling::GuestIndices>(entry, config)?;
         Ok(Box::new(super::schedules::SigmaDraws::new(entry)?))
     }
@@ -145,7 +149,11 @@ impl WasmPlugin {
     ///
     /// # Errors
     /// When it is of another kind, refuses the settings, or fails.
-    pub fn learning_rate(&self, entry: &str, config: &Map<String, Value>) -> Result<Box<dyn LearningRate>, ComponentError> {
+    pub fn learning_rate(
+        &self,
+        entry: &str,
+        config: &Map<String, Value>,
+    ) -> Result<Box<dyn LearningRate>, ComponentError> {
         let entry = self.entry::<guest::learning_rate::GuestIndices>(entry, config)?;
         Ok(Box::new(Scheduled::new(entry)))
     }

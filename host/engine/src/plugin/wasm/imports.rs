@@ -89,7 +89,7 @@ impl tensors::HostLatent for HostState {
 
     fn drop(&mut self, latent: Resource<LatentId>) -> wasmtime::Result<()> {
         let id = latent.rep();
-        self.ask(move |session| session.remove(id).is_some()).map(drop)
+        self.tell(move |session| drop(session.remove(id)))
     }
 }
 

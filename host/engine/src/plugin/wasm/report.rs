@@ -9,6 +9,8 @@ use crate::error::{ComponentError, ErrorCode};
 
 /// Frames of a trap's backtrace that are shown.
 const FRAMES: usize = 8;
+/// Bytes of a function's name that are shown.
+const NAME_BYTES: usize = 200;
 
 /// An error that the plugin returned.
 pub fn refused(component: &str, error: PluginError) -> ComponentError {
@@ -35,8 +37,10 @@ pub fn stopped(function: &str, error: &wasmtime::Error, state: &HostState) -> Co
     }
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     for frame in frames.iter().take(FRAMES) {
-        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), readable);
-        message.push_str(&format!("\n  in {name}"));
+        match frame.func_name() {
+            Some(name) => message.push_str(&format!("\n  in {}", cut(name, NAME_BYTES))),
+            None => message.push_str(&format!("\n  in function {}", frame.func_index())),
+        }
     }
     ComponentError::new(&state.component, code, message)
 }
@@ -56,28 +60,4 @@ fn classify(error: &wasmtime::Error) -> (ErrorCode, String) {
         Some(trap) => (ErrorCode::Internal, trap.to_string()),
         None => (ErrorCode::Internal, error.root_cause().to_string()),
     }
-}
-
-/// A symbol without the hash that compilers append.
-fn readable(name: &str) -> String {
-    let name = wasmtime_demangle(name);
-    cut(&name, 200).to_owned()
-}
-
-/// wasmtime demangles names in its own texts; in a frame they are as the linker wrote them.
-fn wasmtime_demangle(name: &str) -> String {
-    // Legacy Rust symbols end in `17h` and sixteen digits of hash.
-    let plain = name.strip_prefix("_ZN").and_then(|rest| rest.strip_suffix('E'));
-    let Some(mut rest) = plain else { return name.to_owned() };
-    let mut parts = Vec::new();
-    while let Some(digits) = rest.find(|letter: char| !letter.is_ascii_digit()).filter(|digits| *digits > 0) {
-        let Ok(length) = rest[..digits].parse::<usize>() else { break };
-        let Some(part) = rest.get(digits..digits + length) else { break };
-        parts.push(part);
-        rest = &rest[digits + length..];
-    }
-    if parts.last().is_some_and(|part| part.len() == 17 && part.starts_with('h')) {
-        parts.pop();
-    }
-    parts.join("::")
 }

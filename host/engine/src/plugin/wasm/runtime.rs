@@ -29,7 +29,8 @@ impl WasmRuntime {
     /// # Errors
     /// When this machine cannot run compiled code.
     pub fn new() -> Result<Self, ComponentError> {
-        let failed = |error: wasmtime::Error| ComponentError::new("wasm runtime", ErrorCode::Internal, error.to_string());
+        let failed =
+            |error: wasmtime::Error| ComponentError::new("wasm runtime", ErrorCode::Internal, error.to_string());
         let mut config = Config::new();
         config
             .wasm_component_model(true)
@@ -86,7 +87,8 @@ fn start_clock(engine: &Engine) -> Result<(), ComponentError> {
 fn check_imports(component: &Component, engine: &Engine) -> Result<(), String> {
     let ty = component.component_type();
     let names: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
-    let foreign: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.starts_with("anneal:plugin/")).collect();
+    let foreign: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !name.starts_with("anneal:plugin/")).collect();
     if !foreign.is_empty() {
         let wasi = foreign.iter().any(|name| name.starts_with("wasi:"));
         let remedy = if wasi {
@@ -101,7 +103,9 @@ fn check_imports(component: &Component, engine: &Engine) -> Result<(), String> {
         let version = name.rsplit_once('@').and_then(|(_, version)| Version::parse(version).ok());
         let served = version.as_ref().is_some_and(|version| version.major == HOST_WIT.major && *version <= HOST_WIT);
         if !served {
-            return Err(format!("needs {name}, and the host has version {HOST_WIT}\nhelp: use an anneal that offers it"));
+            return Err(format!(
+                "needs {name}, and the host has version {HOST_WIT}\nhelp: use an anneal that offers it"
+            ));
         }
     }
     Ok(())

@@ -31,7 +31,8 @@ impl WasmSampler {
     }
 
     fn budget(&self, running: &mut Running<GuestFunctions>, num_steps: u32) -> Result<Budget, ComponentError> {
-        let cost = call(&mut running.store, CALL_FUEL, "estimate", |store| running.guest.call_estimate(store, num_steps))?;
+        let cost =
+            call(&mut running.store, CALL_FUEL, "estimate", |store| running.guest.call_estimate(store, num_steps))?;
         let guest::sampling::Cost { denoise_calls, live_latents, draws_noise } = cost;
         let budget = Budget { denoise_calls, live_latents, draws_noise };
         budget.admit(num_steps).map_err(|message| self.broken(ErrorCode::BudgetExhausted, message))

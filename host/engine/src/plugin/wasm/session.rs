@@ -30,10 +30,17 @@ impl Budget {
     pub fn admit(self, num_steps: u32) -> Result<Self, String> {
         let calls = limits::denoise_calls(num_steps);
         if self.denoise_calls > calls {
-            return Err(format!("estimates {} calls of the model for {num_steps} steps; at most {calls} are allowed", self.denoise_calls));
+            return Err(format!(
+                "estimates {} calls of the model for {num_steps} steps; at most {calls} are allowed",
+                self.denoise_calls
+            ));
         }
         if self.live_latents > limits::LIVE_LATENTS {
-            return Err(format!("estimates {} live latents; at most {} are allowed", self.live_latents, limits::LIVE_LATENTS));
+            return Err(format!(
+                "estimates {} live latents; at most {} are allowed",
+                self.live_latents,
+                limits::LIVE_LATENTS
+            ));
         }
         Ok(self)
     }
@@ -327,7 +334,7 @@ mod tests {
         assert_eq!(code(session.denoise(x, 1.0)), ErrorCode::BudgetExhausted);
         session.fork(x).unwrap();
         assert_eq!(code(session.fork(x)), ErrorCode::BudgetExhausted);
-        session.remove(first).unwrap();
+        assert!(session.remove(first).is_some());
         session.fork(x).unwrap();
         assert!(Budget { denoise_calls: 97, ..budget() }.admit(10).unwrap_err().contains("at most 96"));
         assert!(Budget { live_latents: 17, ..budget() }.admit(10).unwrap_err().contains("at most 16"));

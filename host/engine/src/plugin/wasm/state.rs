@@ -42,19 +42,22 @@ impl HostState {
         request: impl FnOnce(&mut Session<'_>) -> R + Send + 'static,
     ) -> wasmtime::Result<R> {
         let started = Instant::now();
+        let (answer, received) = bounded(1);
+        self.tell(move |session| {
+            // The guest waits for this answer; it is gone only if its thread is, and then no one needs it.
+            let _ = answer.send(request(session));
+        })?;
+        let answer = received.recv().map_err(|_| session_ended());
+        self.clock.exclude(started.elapsed());
+        answer
+    }
+
+    /// Has the session's thread do something, some time before the next request.
+    pub fn tell(&mut self, request: impl FnOnce(&mut Session<'_>) + Send + 'static) -> wasmtime::Result<()> {
         let Some(session) = &self.session else {
             return Err(wasmtime::Error::msg("a latent was used outside of `sample`"));
         };
-        let (answer, received) = bounded(1);
-        let job: Job = Box::new(move |session| {
-            // The guest waits for this answer; it is gone only if its thread is, and then no one needs it.
-            let _ = answer.send(request(session));
-        });
-        let lost = || wasmtime::Error::msg("the sampling session has ended");
-        session.send(job).map_err(|_| lost())?;
-        let answer = received.recv().map_err(|_| lost());
-        self.clock.exclude(started.elapsed());
-        answer
+        session.send(Box::new(request)).map_err(|_| session_ended())
     }
 
     /// A line of the guest's.
@@ -81,6 +84,10 @@ impl HostState {
     }
 }
 
+fn session_ended() -> wasmtime::Error {
+    wasmtime::Error::msg("the sampling session has ended")
+}
+
 /// The guest's log: how much of it there was, and its last line of an error in this call.
 pub struct Log {
     second: Instant,
@@ -98,7 +105,11 @@ impl Log {
             (self.second, self.lines, self.suppressed) = (now, 0, 0);
         }
         let keep = self.lines < LINES_PER_SECOND;
-        if keep { self.lines += 1 } else { self.suppressed += 1 }
+        if keep {
+            self.lines += 1
+        } else {
+            self.suppressed += 1
+        }
         (keep, ended)
     }
 }

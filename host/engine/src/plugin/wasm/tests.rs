@@ -113,7 +113,8 @@ fn after_a_trap_a_fresh_store_serves() {
 #[test]
 fn faults_in_init_are_told_before_any_call() {
     let workshop = Workshop::new();
-    let start = |init: &str| workshop.discretization(init, "(unreachable)").discretization("entry", &Map::new()).err().unwrap();
+    let start =
+        |init: &str| workshop.discretization(init, "(unreachable)").discretization("entry", &Map::new()).err().unwrap();
     assert_eq!(start("(loop $again (br $again))").code, ErrorCode::BudgetExhausted);
     assert_eq!(start("(return (call $err))").config_path.as_deref(), Some("/rho"));
 }
@@ -225,10 +226,8 @@ fn an_endless_sampler_runs_out_of_fuel() {
 
 #[test]
 fn a_diverged_sample_is_an_error() {
-    let mut sampler = Workshop::new()
-        .sampler(1, 2, "(call $ok (local.get $x) (i32.const 0))")
-        .sampler("entry", &Map::new())
-        .unwrap();
+    let mut sampler =
+        Workshop::new().sampler(1, 2, "(call $ok (local.get $x) (i32.const 0))").sampler("entry", &Map::new()).unwrap();
     let x = Tensor::from_slice(&[f32::NAN]);
     let error = sampler.sample(x, &[1.0, 0.0], &mut Doubling::default()).unwrap_err();
     assert_eq!(error.message, "the sample is not finite");
