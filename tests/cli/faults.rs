@@ -12,7 +12,8 @@ fn train_with_test_plugins(sets: &[&str]) -> Ran {
 
 #[test]
 fn faults_of_wasm_plugins_are_contained_and_reported() {
-    let weighting = |fault: &str| train_with_test_plugins(&[&format!("loss.weighting={{plugin=\"faulty\",fault=\"{fault}\"}}")]);
+    let weighting =
+        |fault: &str| train_with_test_plugins(&[&format!("loss.weighting={{plugin=\"faulty\",fault=\"{fault}\"}}")]);
     weighting("none").succeeds();
     for (fault, words) in [
         ("loops", &["fuel"][..]),
@@ -36,7 +37,11 @@ fn faults_of_native_plugins_are_reported() {
     // The class embedder's place: its output goes the same way when the plugin behaves.
     let embedder = |fault: &str| {
         let faulty = format!("{{plugin=\"faulty\",input_key=\"polar_rad\",fault=\"{fault}\"}}");
-        train_with_test_plugins(&[&format!("model.embedders=[{faulty}]"), "model.network.in_channels=3", "model.network.adm_in_channels=1"])
+        train_with_test_plugins(&[
+            &format!("model.embedders=[{faulty}]"),
+            "model.network.in_channels=3",
+            "model.network.adm_in_channels=1",
+        ])
     };
     for (fault, word) in [
         ("panic-in-new", "told to panic in new"),

@@ -30,7 +30,10 @@ impl Config {
                 let project = args.open(&[])?;
                 project.source()?;
                 let used = project.config().plugin_refs().len();
-                println!("{}: fine; it names {used} plugin entries, and its data source can be read", args.config.display());
+                println!(
+                    "{}: fine; it names {used} plugin entries, and its data source can be read",
+                    args.config.display()
+                );
             }
             Config::Schema(args) => {
                 let schema = schema(&args.plugin_dirs, &Environment::read())?;

@@ -68,10 +68,21 @@ fn list(args: &List) -> Result<Exit, Failure> {
     let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].len()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
     for row in [&head].into_iter().chain(&rows) {
-        println!("{:w0$}  {:w1$}  {:w2$}  {}", row[0], row[1], row[2], row[3], w0 = widths[0], w1 = widths[1], w2 = widths[2]);
+        println!(
+            "{:w0$}  {:w1$}  {:w2$}  {}",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            w0 = widths[0],
+            w1 = widths[1],
+            w2 = widths[2]
+        );
     }
     if rows.is_empty() {
-        println!("\nno plugins found; `cargo xtask plugins` builds the bundled ones, `--explain` says where was looked");
+        println!(
+            "\nno plugins found; `cargo xtask plugins` builds the bundled ones, `--explain` says where was looked"
+        );
     }
     Ok(Exit::Done)
 }
@@ -109,7 +120,8 @@ fn settings(schema: &Value) -> Vec<String> {
         if let Some(values) = setting["enum"].as_array() {
             facts.push(values.iter().map(Value::to_string).collect::<Vec<_>>().join(" | "));
         }
-        for (key, sign) in [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")] {
+        for (key, sign) in [("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")]
+        {
             if let Some(bound) = setting.get(key) {
                 facts.push(format!("{sign} {bound}"));
             }

@@ -55,7 +55,8 @@ impl Train {
             println!("{steps} steps in {seconds:.1} s, {:.2} steps/s", steps as f64 / seconds);
             let after = wasm::stats();
             let spent = (after.time - calls.time).as_secs_f64();
-            let (count, micros, share) = (after.calls - calls.calls, spent * 1e6 / steps.max(1) as f64, spent / seconds * 100.0);
+            let (count, micros, share) =
+                (after.calls - calls.calls, spent * 1e6 / steps.max(1) as f64, spent / seconds * 100.0);
             println!("WASM plugins: {count} calls, {micros:.1} us a step, {share:.4} % of the time");
         }
         println!("run: {}", trainer.dir.display());

@@ -237,7 +237,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         write_clip(root.path(), "clip", 3..5);
         let config = FramesDirConfig { size: [8, 8], resize: true, ..config(root.path(), 2, 1) };
-        let sample = FramesDir::open(&config, BadSample::Fail).unwrap().sample(0, &mut Stream::new(1, "augment", 0, 0)).unwrap();
+        let sample =
+            FramesDir::open(&config, BadSample::Fail).unwrap().sample(0, &mut Stream::new(1, "augment", 0, 0)).unwrap();
         assert_eq!(sample.tensors["image"].shape, [2, 3, 8, 8]);
     }
 }

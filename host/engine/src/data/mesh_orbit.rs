@@ -106,7 +106,8 @@ impl Source for MeshOrbit {
 
         let (times, views, side) = (config.num_times as usize, config.num_views as usize, i64::from(config.size));
         let frames = (times * views) as i64;
-        let frame = |i: usize| planes[i * planes.len() / (times * views)..(i + 1) * planes.len() / (times * views)].to_vec();
+        let frame =
+            |i: usize| planes[i * planes.len() / (times * views)..(i + 1) * planes.len() / (times * views)].to_vec();
         let cond: Vec<f32> = (0..times).flat_map(|time| frame(time * views + self.cond_view())).collect();
         let first: Vec<f32> = (0..views).flat_map(frame).collect();
         let azimuth_rows: Vec<f32> = azimuths.iter().map(|&azimuth| azimuth as f32).collect();
@@ -191,7 +192,11 @@ mod tests {
         let mut add = |values: &[f32], kind: &str, accessors: &mut Vec<Value>, bounds: Value| {
             views.push(json!({ "buffer": 0, "byteOffset": bytes.len(), "byteLength": 4 * values.len() }));
             bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            let width = match kind { "SCALAR" => 1, "VEC3" => 3, _ => 4 };
+            let width = match kind {
+                "SCALAR" => 1,
+                "VEC3" => 3,
+                _ => 4,
+            };
             let mut accessor = json!({ "bufferView": views.len() - 1, "componentType": 5126, "type": kind, "count": values.len() / width });
             accessor.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
             accessors.push(accessor);
@@ -201,11 +206,13 @@ mod tests {
             // Counter-clockwise seen from outside.
             let right = if axis.y == 0.0 { Vec3::Y.cross(axis) } else { Vec3::X };
             let up = axis.cross(right);
-            let corners = [-right - up, right - up, right + up, -right - up, right + up, -right + up].map(|c| (c + axis).to_array());
+            let corners = [-right - up, right - up, right + up, -right - up, right + up, -right + up]
+                .map(|c| (c + axis).to_array());
             let bounds = json!({ "min": [-1, -1, -1], "max": [1, 1, 1] });
             let positions = add(&corners.concat(), "VEC3", &mut accessors, bounds);
             primitives.push(json!({ "attributes": { "POSITION": positions }, "material": materials.len() }));
-            materials.push(json!({ "pbrMetallicRoughness": { "baseColorFactor": [color[0], color[1], color[2], 1.0] } }));
+            materials
+                .push(json!({ "pbrMetallicRoughness": { "baseColorFactor": [color[0], color[1], color[2], 1.0] } }));
         }
         let turn = glam::Quat::from_rotation_y(-FRAC_PI_2).to_array();
         let times = add(&[0.0, 1.0], "SCALAR", &mut accessors, json!({ "min": [0], "max": [1] }));
@@ -233,8 +240,10 @@ mod tests {
     }
 
     fn config(path: PathBuf) -> MeshOrbitConfig {
-        toml::from_str(&format!("path = {path:?}\nsize = 16\nnum_views = 4\nrandom_azimuth = false\ncond_view = \"first\""))
-            .unwrap()
+        toml::from_str(&format!(
+            "path = {path:?}\nsize = 16\nnum_views = 4\nrandom_azimuth = false\ncond_view = \"first\""
+        ))
+        .unwrap()
     }
 
     fn floats<'a>(sample: &'a Sample, name: &str) -> &'a [f32] {

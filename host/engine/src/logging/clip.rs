@@ -17,7 +17,8 @@ use crate::config::ClipFormat;
 /// # Panics
 /// When a row has no whole number of pictures a scene.
 pub fn clip_frames(rows: &[Row], num_scenes: usize) -> Vec<RgbImage> {
-    let rows: Vec<Vec<RgbImage>> = rows.iter().map(|row| pictures(row.pictures).iter().map(enlarge).collect()).collect();
+    let rows: Vec<Vec<RgbImage>> =
+        rows.iter().map(|row| pictures(row.pictures).iter().map(enlarge).collect()).collect();
     let length = |row: &Vec<RgbImage>| super::sheet::per_scene(row.len(), num_scenes);
     let frames = rows.iter().map(length).max().unwrap_or(0);
     let column = |scene: usize, time: usize| -> RgbImage {
@@ -49,7 +50,9 @@ mod tests {
     #[test]
     fn scenes_stand_beside_each_other_and_short_rows_stand_still() {
         // Two scenes of three frames, and one condition each; every picture has a grey of its own.
-        let greys = |values: &[f32]| Tensor::from_slice(values).view([values.len() as i64, 1, 1, 1]).expand([-1, 1, 96, 96], false);
+        let greys = |values: &[f32]| {
+            Tensor::from_slice(values).view([values.len() as i64, 1, 1, 1]).expand([-1, 1, 96, 96], false)
+        };
         let (frames, cond) = (greys(&[-1.0, -0.8, -0.6, 0.2, 0.4, 0.6]), greys(&[0.8, 1.0]));
         let rows = [Row { label: "samples", pictures: &frames }, Row { label: "condition", pictures: &cond }];
         let clip = clip_frames(&rows, 2);

@@ -41,8 +41,9 @@ mod tests {
 
     #[test]
     fn frames_and_their_times_come_back() {
-        let frames: Vec<RgbImage> =
-            (0..3u8).map(|i| RgbImage::from_fn(20, 10, |x, _| Rgb([80 * i, if x < 10 { 255 } else { 0 }, 0]))).collect();
+        let frames: Vec<RgbImage> = (0..3u8)
+            .map(|i| RgbImage::from_fn(20, 10, |x, _| Rgb([80 * i, if x < 10 { 255 } else { 0 }, 0])))
+            .collect();
         let bytes = encode(&frames, 6.0).unwrap();
         let decoded = GifDecoder::new(std::io::Cursor::new(&bytes)).unwrap().into_frames().collect_frames().unwrap();
         assert_eq!(decoded.len(), 3);

@@ -65,8 +65,11 @@ impl Metrics {
                 // Only a crash in the middle of an append leaves a line without its end.
                 continue;
             }
-            let record: Record = serde_json::from_slice(line)
-                .map_err(|source| LogError::Record { path: self.path.clone(), line: i + 1, source })?;
+            let record: Record = serde_json::from_slice(line).map_err(|source| LogError::Record {
+                path: self.path.clone(),
+                line: i + 1,
+                source,
+            })?;
             if record.step <= step {
                 kept.extend_from_slice(line);
             }
@@ -149,7 +152,8 @@ mod tests {
     fn a_full_disk_is_an_error_with_the_path() {
         let full = Path::new("/dev/full");
         if full.exists() {
-            let mut metrics = Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
+            let mut metrics =
+                Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
             let error = metrics.append(&record(1)).unwrap_err().to_string();
             assert!(error.starts_with("/dev/full: cannot be written"), "{error}");
         }

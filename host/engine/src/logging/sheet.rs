@@ -113,7 +113,8 @@ mod tests {
         let at = |column: u32, line: u32| sheet.get_pixel(x + column * next, line * next).0[0];
         assert_eq!([at(0, 0), at(1, 0), at(0, 1)], [0, 26, 128]);
         assert_eq!([at(0, 2), at(1, 2), at(0, 3)], [204, 230, 255]);
-        let label = |line: u32| (0..LABEL_WIDTH).any(|x| (0..10).any(|y| *sheet.get_pixel(x, line * next + y) != BACKGROUND));
+        let label =
+            |line: u32| (0..LABEL_WIDTH).any(|x| (0..10).any(|y| *sheet.get_pixel(x, line * next + y) != BACKGROUND));
         assert!((0..4).all(label), "every row has its label");
     }
 

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn frames_and_their_times_come_back_exactly() {
         // More colours than a palette has, and odd sides, so that padding of chunks matters.
-        let picture = |i: u32| RgbImage::from_fn(33, 17, |x, y| Rgb([(x * 7) as u8, (y * 15) as u8, (i * x * y) as u8]));
+        let picture =
+            |i: u32| RgbImage::from_fn(33, 17, |x, y| Rgb([(x * 7) as u8, (y * 15) as u8, (i * x * y) as u8]));
         let frames: Vec<RgbImage> = (0..4).map(picture).collect();
         let bytes = encode(&frames, 12.0).unwrap();
         let decoder = WebPDecoder::new(std::io::Cursor::new(&bytes)).unwrap();

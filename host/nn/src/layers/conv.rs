@@ -48,11 +48,7 @@ impl Conv {
     /// Adds `weight` and `bias` at `path`, with PyTorch's start.
     pub fn new(path: &Path, config: ConvConfig) -> Self {
         let fan_in = config.inputs * config.kernel.iter().product::<i64>();
-        let init = if config.zeroed {
-            Init::Const(0.0)
-        } else {
-            Init::fan_in(fan_in)
-        };
+        let init = if config.zeroed { Init::Const(0.0) } else { Init::fan_in(fan_in) };
         let shape = [&[config.outputs, config.inputs], config.kernel.as_slice()].concat();
         Self {
             weight: path.param("weight", &shape, init),
@@ -71,13 +67,8 @@ impl Conv {
             // as fast on the CPU as the one in three, which copies every window.
             [_, _, _, 1, 1] if self.stride == [1, 1, 1] && self.padding[1..] == [0, 0] => {
                 let (h, w) = (x.size()[3], x.size()[4]);
-                let over_time = convolve(
-                    &x.flatten(3, 4),
-                    &self.weight.squeeze_dim(4),
-                    &self.bias,
-                    &[1, 1],
-                    &[self.padding[0], 0],
-                );
+                let over_time =
+                    convolve(&x.flatten(3, 4), &self.weight.squeeze_dim(4), &self.bias, &[1, 1], &[self.padding[0], 0]);
                 over_time.unflatten(3, [h, w])
             }
             _ => convolve(x, &self.weight, &self.bias, &self.stride, &self.padding),
@@ -87,16 +78,7 @@ impl Conv {
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
     let axes = stride.len();
-    x.convolution(
-        weight,
-        Some(bias),
-        stride,
-        padding,
-        vec![1; axes],
-        false,
-        vec![0; axes],
-        1,
-    )
+    x.convolution(weight, Some(bias), stride, padding, vec![1; axes], false, vec![0; axes], 1)
 }
 
 #[cfg(test)]
@@ -108,16 +90,8 @@ mod tests {
     #[test]
     fn an_odd_kernel_keeps_the_size_in_every_number_of_dimensions() {
         let path = Params::new(Device::Cpu, 1).root();
-        for (dims, kernel) in [
-            vec![3],
-            vec![3, 3],
-            vec![1, 1],
-            vec![3, 1, 1],
-            vec![1, 3, 3],
-            vec![3, 3, 3],
-        ]
-        .iter()
-        .enumerate()
+        for (dims, kernel) in
+            [vec![3], vec![3, 3], vec![1, 1], vec![3, 1, 1], vec![1, 3, 3], vec![3, 3, 3]].iter().enumerate()
         {
             let conv = Conv::new(&path.sub(dims), ConvConfig::same(2, 5, kernel));
             let shape = [&[2, 2], &[4, 6, 8][..kernel.len()]].concat();

@@ -126,7 +126,13 @@ impl<'a> File<'a> {
         Ok(Texture::new(&image, [sampler.wrap_s().into(), sampler.wrap_t().into()]))
     }
 
-    fn part(&self, primitive: &gltf::Primitive, node: usize, skin: Option<usize>, model: &Model) -> Result<Part, String> {
+    fn part(
+        &self,
+        primitive: &gltf::Primitive,
+        node: usize,
+        skin: Option<usize>,
+        model: &Model,
+    ) -> Result<Part, String> {
         if primitive.mode() != Mode::Triangles {
             return Err(format!("only triangles are drawn, not {:?}", primitive.mode()));
         }
@@ -182,7 +188,9 @@ impl<'a> File<'a> {
         let reader = channel.reader(|buffer| self.data(buffer));
         let times: Vec<f32> = reader.read_inputs().ok_or("a channel has no times")?.collect();
         let (property, values): (_, Vec<Vec4>) = match reader.read_outputs().ok_or("a channel has no values")? {
-            ReadOutputs::Translations(values) => (Property::Translation, values.map(|v| Vec3::from(v).extend(0.0)).collect()),
+            ReadOutputs::Translations(values) => {
+                (Property::Translation, values.map(|v| Vec3::from(v).extend(0.0)).collect())
+            }
             ReadOutputs::Scales(values) => (Property::Scale, values.map(|v| Vec3::from(v).extend(0.0)).collect()),
             ReadOutputs::Rotations(values) => (Property::Rotation, values.into_f32().map(Vec4::from).collect()),
             ReadOutputs::MorphTargetWeights(_) => return Err("morph targets are not supported".to_owned()),
