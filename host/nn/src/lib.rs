@@ -9,6 +9,9 @@ mod params;
 mod config;
 /// Shape changes by name.
 pub mod shape;
+/// What the tests of layers and networks share.
+#[cfg(test)]
+mod testing;
 /// Layers: one operation each.
 pub mod layers;
 /// Blocks of layers.
@@ -23,9 +26,6 @@ mod trunk;
 mod unet;
 /// The video UNet.
 mod video_unet;
-
-#[cfg(test)]
-mod testing;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};
