@@ -110,7 +110,7 @@ fn every_bundled_weighting_sampling_and_schedule_trains() {
 fn every_bundled_solver_grid_and_guidance_samples() {
     let dir = tempfile::tempdir().unwrap();
     train(dir.path(), &["train.steps=1"], &[]).succeeds();
-    let mut preview = |set: &str| {
+    let preview = |set: &str| {
         let other = tempfile::tempdir().unwrap();
         train(other.path(), &["train.steps=1", "logging.preview_every_steps=1", "sampling.num_steps=4", set], &[])
             .succeeds();
