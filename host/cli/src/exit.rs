@@ -139,7 +139,7 @@ impl From<TrainError> for Failure {
             TrainError::Checkpoint(error) => error.into(),
             TrainError::Log(error) => error.into(),
             TrainError::NonFinite { .. } => Self::new(Exit::NonFinite, error.to_string()),
-            TrainError::Torch(_) => Self::new(Exit::Internal, error.to_string()),
+            TrainError::Torch(_) | TrainError::Optimizer(_) => Self::new(Exit::Internal, error.to_string()),
         }
     }
 }

@@ -1,11 +1,33 @@
 //! Layers and networks. They know no sigma, no config file and no plugin.
+//!
+//! Letters of shapes: `b` clips, `t` frames in a clip, `n` rows a network sees (`b*t`), `c` channels, `h`, `w` rows and
+//! columns, `s` tokens, `d` width of a token, `k` heads.
 
-mod network;
+/// Named parameters.
 mod params;
+/// Settings that networks share.
+mod config;
+/// Shape changes by name.
+pub mod shape;
+/// Layers: one operation each.
+pub mod layers;
+/// Blocks of layers.
+pub mod blocks;
+/// Embedding of noise level and vector condition.
+mod embedding;
+/// What a network is asked.
+mod network;
+/// What all UNets share.
+mod trunk;
+/// Layers under activation checkpointing.
+mod checkpointed;
+/// The image UNet.
 mod unet;
+/// The video UNet.
 mod video_unet;
 
+pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};
 pub use params::{Init, Param, ParamKind, Params, Path};
-pub use unet::UNetConfig;
-pub use video_unet::VideoUNetConfig;
+pub use unet::{UNet, UNetConfig};
+pub use video_unet::{VideoUNet, VideoUNetConfig};

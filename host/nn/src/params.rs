@@ -1,9 +1,14 @@
 //! Named parameters in order of construction, their paths equal to the reference checkpoint's keys.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::rc::Rc;
 
-use tch::{Device, Tensor};
+use anneal_torch::grad_mode;
+use anneal_torch::random::Stream;
+use anneal_torch::tensor::empty_meta;
+use tch::{Device, Kind, Tensor};
 
 /// How a parameter starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +25,13 @@ pub enum Init {
         /// Largest magnitude.
         bound: f64,
     },
+}
+
+impl Init {
+    /// PyTorch's default for the weight and bias of a Linear or Conv, where `fan_in` inputs meet one output.
+    pub fn fan_in(fan_in: i64) -> Self {
+        Self::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }
+    }
 }
 
 /// Trained or only saved.
@@ -43,6 +55,8 @@ pub struct Param {
 }
 
 /// The parameters of a network, in order of construction.
+///
+/// Values depend on the seed and the path alone, so a network keeps its start when another part of it changes.
 #[derive(Debug)]
 pub struct Params {
     inner: Rc<RefCell<Inner>>,
@@ -50,9 +64,16 @@ pub struct Params {
 
 #[derive(Debug)]
 struct Inner {
-    device: Device,
+    place: Place,
     seed: u64,
     entries: Vec<Param>,
+    paths: HashSet<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Device(Device),
+    Meta,
 }
 
 /// A place in the tree of parameters; `path.sub("attn1").sub("to_q")`.
@@ -60,4 +81,164 @@ struct Inner {
 pub struct Path {
     inner: Rc<RefCell<Inner>>,
     prefix: String,
+}
+
+impl Params {
+    /// No parameters yet; those to come live on `device` and start from `seed`.
+    pub fn new(device: Device, seed: u64) -> Self {
+        Self::at(Place::Device(device), seed)
+    }
+
+    /// Parameters with shapes and no values: a network of any size costs nothing, and can be counted.
+    pub fn meta() -> Self {
+        Self::at(Place::Meta, 0)
+    }
+
+    fn at(place: Place, seed: u64) -> Self {
+        let inner = Inner { place, seed, entries: Vec::new(), paths: HashSet::new() };
+        Self { inner: Rc::new(RefCell::new(inner)) }
+    }
+
+    /// The root of the tree.
+    pub fn root(&self) -> Path {
+        Path { inner: self.inner.clone(), prefix: String::new() }
+    }
+
+    /// All parameters and buffers in order of construction; the tensors are those of the network.
+    pub fn entries(&self) -> Vec<Param> {
+        let share = |p: &Param| Param { path: p.path.clone(), tensor: p.tensor.shallow_clone(), kind: p.kind };
+        self.inner.borrow().entries.iter().map(share).collect()
+    }
+
+    /// As [`Params::entries`], for a caller that builds nothing more.
+    pub fn into_entries(self) -> Vec<Param> {
+        self.entries()
+    }
+}
+
+impl Path {
+    /// The place one step down: a name, or an index in a sequence.
+    #[must_use]
+    pub fn sub(&self, name: impl Display) -> Self {
+        Self { inner: self.inner.clone(), prefix: self.join(&name) }
+    }
+
+    /// The path as text; empty at the root.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Adds a trained parameter: a leaf that requires a gradient.
+    ///
+    /// # Panics
+    /// When the path is taken.
+    pub fn param(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.add(name, shape, init, ParamKind::Trained)
+    }
+
+    /// Adds a buffer: saved with the network, never trained.
+    ///
+    /// # Panics
+    /// When the path is taken.
+    pub fn buffer(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.add(name, shape, init, ParamKind::Buffer)
+    }
+
+    fn join(&self, name: &dyn Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    fn add(&self, name: &str, shape: &[i64], init: Init, kind: ParamKind) -> Tensor {
+        let path = self.join(&name);
+        let mut inner = self.inner.borrow_mut();
+        assert!(inner.paths.insert(path.clone()), "two parameters have the path `{path}`");
+        let tensor = inner.values(&path, shape, init);
+        let tensor = if kind == ParamKind::Trained { tensor.set_requires_grad(true) } else { tensor };
+        let entry = Param { path, tensor: tensor.shallow_clone(), kind };
+        inner.entries.push(entry);
+        tensor
+    }
+}
+
+impl Inner {
+    fn values(&self, path: &str, shape: &[i64], init: Init) -> Tensor {
+        let device = match self.place {
+            Place::Device(device) => device,
+            Place::Meta => {
+                return empty_meta(shape, Kind::Float)
+                    .unwrap_or_else(|e| panic!("no parameter `{path}` of shape {shape:?}: {e}"));
+            }
+        };
+        let _no_grad = grad_mode::no_grad();
+        let mut stream = Stream::new(self.seed, &format!("init/{path}"), 0, 0);
+        match init {
+            Init::Const(value) => Tensor::full(shape, value, (Kind::Float, device)),
+            Init::Normal { std } => (stream.normal_tensor(shape) * std).to_device(device),
+            Init::Uniform { bound } => {
+                let mut values = stream.uniform_tensor(shape);
+                let _ = values.g_mul_scalar_(2.0 * bound);
+                let _ = values.g_sub_scalar_(bound);
+                values.to_device(device)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_and_entries_keep_their_order() {
+        let params = Params::new(Device::Cpu, 1);
+        let block = params.root().sub("blocks").sub(0);
+        let _ = block.sub("conv").param("weight", &[2, 3], Init::fan_in(3));
+        let _ = block.buffer("mix_factor", &[1], Init::Const(0.5));
+        let _ = params.root().param("bias", &[2], Init::Const(0.0));
+        let entries = params.into_entries();
+        let paths: Vec<&str> = entries.iter().map(|p| p.path.as_str()).collect();
+        assert_eq!(paths, ["blocks.0.conv.weight", "blocks.0.mix_factor", "bias"]);
+        assert!(entries[0].tensor.requires_grad() && entries[0].tensor.is_leaf());
+        assert!(!entries[1].tensor.requires_grad() && entries[1].kind == ParamKind::Buffer);
+        assert_eq!(entries[1].tensor.double_value(&[0]), 0.5);
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_path_alone() {
+        let draw = |seed, before: bool, path: &str| {
+            let params = Params::new(Device::Cpu, seed);
+            if before {
+                let _ = params.root().param("other", &[7], Init::Normal { std: 1.0 });
+            }
+            params.root().param(path, &[4], Init::Normal { std: 1.0 })
+        };
+        let first = draw(1, false, "a");
+        assert!(first.equal(&draw(1, true, "a")));
+        assert!(!first.equal(&draw(2, false, "a")) && !first.equal(&draw(1, false, "b")));
+    }
+
+    #[test]
+    fn draws_have_their_spread() {
+        let params = Params::new(Device::Cpu, 3);
+        let uniform = params.root().param("u", &[100, 100], Init::fan_in(16));
+        let (low, high) = (uniform.min().double_value(&[]), uniform.max().double_value(&[]));
+        assert!((-0.25..-0.249).contains(&low) && (0.249..0.25).contains(&high), "{low} {high}");
+        let normal = params.root().param("n", &[100, 100], Init::Normal { std: 0.5 });
+        assert!((normal.std(true).double_value(&[]) - 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    #[should_panic(expected = "`a.weight`")]
+    fn a_path_is_taken_once() {
+        let a = Params::meta().root().sub("a");
+        let _ = a.param("weight", &[1], Init::Const(0.0));
+        let _ = a.param("weight", &[1], Init::Const(0.0));
+    }
+
+    #[test]
+    fn meta_parameters_have_no_values() {
+        let params = Params::meta();
+        let _ = params.root().param("weight", &[1_000_000, 1_000_000], Init::fan_in(4));
+        assert!(anneal_torch::tensor::is_meta(&params.entries()[0].tensor));
+    }
 }

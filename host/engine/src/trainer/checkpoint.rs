@@ -16,7 +16,8 @@ use super::weights::{self, Named, WeightsError};
 
 const MANIFEST: &str = "manifest.json";
 const PROGRESS: &str = "progress.json";
-const CONFIG: &str = "config.toml";
+/// The resolved config in a checkpoint.
+pub const CONFIG: &str = "config.toml";
 const TENSORS: [&str; 3] = ["model.safetensors", "ema.safetensors", "optimizer.safetensors"];
 const FORMAT: u32 = 1;
 

@@ -1,0 +1,98 @@
+//! The convolution, in one to three dimensions.
+
+use tch::Tensor;
+
+use crate::params::{Init, Path};
+
+/// Sizes of a convolution; `kernel`, `stride` and `padding` have one entry for each axis of positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvConfig {
+    /// Channels of the input.
+    pub inputs: i64,
+    /// Channels of the output.
+    pub outputs: i64,
+    /// Positions that one output sees.
+    pub kernel: Vec<i64>,
+    /// Distance between the positions of two outputs.
+    pub stride: Vec<i64>,
+    /// Zeros added on both sides.
+    pub padding: Vec<i64>,
+    /// Start at zero, so that a residual branch starts as nothing.
+    pub zeroed: bool,
+}
+
+impl ConvConfig {
+    /// Stride 1 and padding `k/2`: an odd kernel keeps the size.
+    pub fn same(inputs: i64, outputs: i64, kernel: &[i64]) -> Self {
+        Self {
+            inputs,
+            outputs,
+            kernel: kernel.to_vec(),
+            stride: vec![1; kernel.len()],
+            padding: kernel.iter().map(|k| k / 2).collect(),
+            zeroed: false,
+        }
+    }
+}
+
+/// A convolution with bias.
+#[derive(Debug)]
+pub struct Conv {
+    weight: Tensor,
+    bias: Tensor,
+    stride: Vec<i64>,
+    padding: Vec<i64>,
+}
+
+impl Conv {
+    /// Adds `weight` and `bias` at `path`, with PyTorch's start.
+    pub fn new(path: &Path, config: ConvConfig) -> Self {
+        let fan_in = config.inputs * config.kernel.iter().product::<i64>();
+        let init = if config.zeroed { Init::Const(0.0) } else { Init::fan_in(fan_in) };
+        let shape = [&[config.outputs, config.inputs], config.kernel.as_slice()].concat();
+        Self {
+            weight: path.param("weight", &shape, init),
+            bias: path.param("bias", &[config.outputs], init),
+            stride: config.stride,
+            padding: config.padding,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[n, inputs, ...]`, as many axes of positions as the kernel has
+    /// - result: `[n, outputs, ...]`
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let axes = self.stride.len();
+        let (dilation, output_padding) = (vec![1; axes], vec![0; axes]);
+        let bias = Some(&self.bias);
+        x.convolution(&self.weight, bias, &self.stride[..], &self.padding[..], dilation, false, output_padding, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn an_odd_kernel_keeps_the_size_in_every_number_of_dimensions() {
+        let path = Params::new(Device::Cpu, 1).root();
+        for (dims, kernel) in [vec![3], vec![3, 3], vec![1, 1], vec![3, 1, 1], vec![1, 3, 3], vec![3, 3, 3]].iter().enumerate() {
+            let conv = Conv::new(&path.sub(dims), ConvConfig::same(2, 5, kernel));
+            let shape = [&[2, 2], &[4, 6, 8][..kernel.len()]].concat();
+            let y = conv.forward(&Tensor::randn(&shape[..], (Kind::Float, Device::Cpu)));
+            assert_eq!(y.size(), [&[2, 5], &[4, 6, 8][..kernel.len()]].concat(), "{kernel:?}");
+        }
+    }
+
+    #[test]
+    fn starts_within_the_fan_in_bound() {
+        let params = Params::new(Device::Cpu, 1);
+        Conv::new(&params.root(), ConvConfig::same(4, 64, &[4, 4]));
+        for param in params.into_entries() {
+            let largest = param.tensor.abs().max().double_value(&[]);
+            assert!((0.11..0.125).contains(&largest), "{} {largest}", param.path);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Attention of tokens to a context, or to themselves.
+
+use tch::Tensor;
+
+use super::{Linear, LinearConfig, dropout};
+use crate::params::Path;
+use crate::shape::rows_of_frames;
+
+/// Sizes of an attention layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CrossAttentionConfig {
+    /// Width of a token.
+    pub width: i64,
+    /// Width of a token of the context; that of the tokens if they attend to themselves.
+    pub context_width: Option<i64>,
+    /// Number of heads.
+    pub num_heads: i64,
+    /// Width of a head.
+    pub head_width: i64,
+    /// Probability of dropping an output value in training.
+    pub dropout: f64,
+}
+
+/// Multi-head attention, scaled by `head_width^-1/2`; no bias on queries, keys and values.
+#[derive(Debug)]
+pub struct CrossAttention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    num_heads: i64,
+    dropout: f64,
+}
+
+impl CrossAttention {
+    /// Keys `to_q`, `to_k`, `to_v`, `to_out.0`.
+    pub fn new(path: &Path, config: CrossAttentionConfig) -> Self {
+        let inner = config.num_heads * config.head_width;
+        let context_width = config.context_width.unwrap_or(config.width);
+        let plain = |inputs| LinearConfig { bias: false, ..LinearConfig::new(inputs, inner) };
+        Self {
+            to_q: Linear::new(&path.sub("to_q"), plain(config.width)),
+            to_k: Linear::new(&path.sub("to_k"), plain(context_width)),
+            to_v: Linear::new(&path.sub("to_v"), plain(context_width)),
+            to_out: Linear::new(&path.sub("to_out").sub(0), LinearConfig::new(inner, config.width)),
+            num_heads: config.num_heads,
+            dropout: config.dropout,
+        }
+    }
+
+    /// Tokens attend to `context`, or to one another without it.
+    ///
+    /// # Shapes
+    /// - `x`: `[b, s, d]`
+    /// - `context`: `[b, s', d']`
+    /// - result: `[b, s, d]`
+    pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
+        let context = context.unwrap_or(x);
+        let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
+        let [q, k, v] = self.project(x, context).map(heads);
+        let out = attend(&q, &k, &v).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
+        dropout(self.to_out.forward(&out), self.dropout, train)
+    }
+
+    /// The tokens of one position in the `t` frames of a clip attend to one another.
+    ///
+    /// # Shapes
+    /// - `x`, result: `[b*t, s, d]`
+    ///
+    /// # Panics
+    /// When `t` does not divide the rows.
+    pub fn over_time(&self, x: &Tensor, t: i64, train: bool) -> Tensor {
+        let (_, s, _) = x.size3().unwrap_or_else(|_| panic!("attention wants [b*t, s, d], got {:?}", x.size()));
+        // [b*t, s, d] -> [b, t, s, k, d/k] -> [b*s, k, t, d/k]
+        let heads = |x: Tensor| {
+            let x = rows_of_frames(&x, t).unflatten(-1, [self.num_heads, -1]);
+            x.permute([0, 2, 3, 1, 4]).flatten(0, 1)
+        };
+        let [q, k, v] = self.project(x, x).map(heads);
+        let out = attend(&q, &k, &v).unflatten(0, [-1, s]); // [b*s, k, t, d/k] -> [b, s, k, t, d/k]
+        let out = out.permute([0, 3, 1, 2, 4]).flatten(3, 4).flatten(0, 1); // -> [b*t, s, d]
+        dropout(self.to_out.forward(&out), self.dropout, train)
+    }
+
+    fn project(&self, x: &Tensor, context: &Tensor) -> [Tensor; 3] {
+        [self.to_q.forward(x), self.to_k.forward(context), self.to_v.forward(context)]
+    }
+}
+
+/// `[b, k, s, e], [b, k, s', e], [b, k, s', e] -> [b, k, s, e]`
+fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, false, None, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use tch::{Device, Kind};
+
+    const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    fn attention(context_width: Option<i64>) -> CrossAttention {
+        let config = CrossAttentionConfig { width: 12, context_width, num_heads: 3, head_width: 5, dropout: 0.0 };
+        CrossAttention::new(&Params::new(Device::Cpu, 1).root(), config)
+    }
+
+    /// Softmax written out, head by head.
+    fn written_out(attention: &CrossAttention, x: &Tensor, context: &Tensor) -> Tensor {
+        let [q, k, v] = attention.project(x, context);
+        let heads = (0..3).map(|head| {
+            let part = |t: &Tensor| t.narrow(2, 5 * head, 5);
+            let scores = part(&q).matmul(&part(&k).transpose(1, 2)) / 5f64.sqrt();
+            scores.softmax(-1, Kind::Float).matmul(&part(&v))
+        });
+        attention.to_out.forward(&Tensor::cat(&heads.collect::<Vec<_>>(), 2))
+    }
+
+    fn close(a: &Tensor, b: &Tensor) {
+        assert_eq!(a.size(), b.size());
+        let worst = (a - b).abs().max().double_value(&[]);
+        assert!(worst < 1e-6, "{worst}");
+    }
+
+    #[test]
+    fn is_softmax_over_the_context() {
+        let (x, context) = (Tensor::randn([2, 7, 12], F32), Tensor::randn([2, 4, 6], F32));
+        let cross = attention(Some(6));
+        close(&cross.forward(&x, Some(&context), false), &written_out(&cross, &x, &context));
+        let own = attention(None);
+        close(&own.forward(&x, None, false), &written_out(&own, &x, &x));
+    }
+
+    #[test]
+    fn over_time_a_position_sees_itself_alone() {
+        let (b, t, s) = (2, 4, 3);
+        let x = Tensor::randn([b * t, s, 12], F32);
+        let attention = attention(None);
+        let by_position = x.view([b, t, s, 12]).transpose(1, 2).reshape([b * s, t, 12]);
+        let want = attention.forward(&by_position, None, false).view([b, s, t, 12]).transpose(1, 2).reshape([b * t, s, 12]);
+        close(&attention.over_time(&x, t, false), &want);
+    }
+}
