@@ -251,12 +251,14 @@ mod tests {
         values
     }
 
-    /// The face in the middle of a frame, as an index of `FACES`; none where the background is.
+    /// The face in the middle of a frame, as an index of `FACES`; none when an edge is there.
     fn face(sample: &Sample, entry: &str, frame: usize) -> Option<usize> {
-        let plane = 16 * 16;
-        let middle = |c: usize| floats(sample, entry)[(3 * frame + c) * plane + 8 * 16 + 8] > 0.0;
-        let seen = [0, 1, 2].map(|c| f32::from(u8::from(middle(c))));
-        FACES.iter().position(|(_, color)| *color == seen)
+        let bright = |column: usize, c: usize| floats(sample, entry)[(3 * frame + c) * 256 + 8 * 16 + column] > 0.0;
+        let [left, right] = [7, 8].map(|column| [0, 1, 2].map(|c| f32::from(u8::from(bright(column, c)))));
+        if left != right {
+            return None;
+        }
+        FACES.iter().position(|(_, color)| *color == left)
     }
 
     fn draw(id: u64) -> Stream {
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(faces, [Some(0), Some(1), Some(2), Some(3)], "front, x axis, back, other side");
         assert_eq!(floats(&sample, "azimuth_rad"), [0.0, FRAC_PI_2, PI, 3.0 * FRAC_PI_2]);
         assert_eq!(face(&sample, "cond_image", 0), Some(0));
-        assert_eq!(floats(&sample, "image")[0], 1.0, "the background is white");
+        assert!(floats(&sample, "image")[0] > 0.999_999, "the background is white");
 
         let last = still(&MeshOrbitConfig { cond_view: CondView::Last, ..first.clone() });
         let faces: Vec<_> = (0..4).map(|view| face(&last, "image", view)).collect();
@@ -303,9 +305,12 @@ mod tests {
             let sample = source.sample(0, &mut draw(id)).unwrap();
             assert_eq!(sample, source.sample(1, &mut draw(id)).unwrap(), "the stream alone says what is drawn");
             assert_eq!(floats(&sample, "azimuth_rad"), [0.0, FRAC_PI_2, PI, 3.0 * FRAC_PI_2]);
+            // Turned by about 45 degrees, an edge is in the middle of each view.
             let faces: Vec<_> = (0..4).filter_map(|view| face(&sample, "image", view)).collect();
-            assert!(faces.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 4), "{faces:?}");
-            fronts.extend(faces.first().copied());
+            if faces.len() == 4 {
+                assert!(faces.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 4), "{faces:?}");
+                fronts.insert(faces[0]);
+            }
         }
         assert_eq!(fronts.len(), 4, "the conditioning view comes from everywhere");
     }
@@ -360,7 +365,7 @@ mod tests {
         let empty = spoilt(|document| document["nodes"][0] = json!({}));
         assert!(empty.contains("the scene has no triangles"), "{empty}");
         let short = spoilt(|document| document["animations"][0]["samplers"][0]["output"] = json!(6));
-        assert!(short.contains("cube.gltf"), "{short}");
+        assert!(short.contains("cube.gltf: the file contradicts itself"), "{short}");
         fs::write(&good.path, "{\"asset\":").unwrap();
         let broken = open(&good);
         assert!(broken.contains("cube.gltf: not a readable glTF model"), "{broken}");

@@ -11,7 +11,9 @@ const PALETTE_SPEED: i32 = 3;
 /// GIF counts time in hundredths of a second, so the rate is met on average: single frames are shown a hundredth
 /// longer or shorter.
 pub(super) fn encode(frames: &[RgbImage], fps: f64) -> Result<Vec<u8>, String> {
-    let Some(first) = frames.first() else { return Err("a clip of no frames".to_owned()) };
+    let Some(first) = frames.first() else {
+        return Err("a clip of no frames".to_owned());
+    };
     let side = |length: u32| u16::try_from(length).map_err(|_| format!("{length} pixels are too many for a GIF"));
     let (width, height) = (side(first.width())?, side(first.height())?);
     let write = || -> Result<Vec<u8>, EncodingError> {
@@ -22,7 +24,7 @@ pub(super) fn encode(frames: &[RgbImage], fps: f64) -> Result<Vec<u8>, String> {
             frame.delay = (end(i + 1, fps) - end(i, fps)) as u16;
             encoder.write_frame(&frame)?;
         }
-        Ok(encoder.into_inner()?)
+        encoder.into_inner()
     };
     write().map_err(|error| error.to_string())
 }

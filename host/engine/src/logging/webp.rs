@@ -12,7 +12,9 @@ const REPLACE: u8 = 0x02;
 ///
 /// WebP counts time in milliseconds; the rate is met on average.
 pub(super) fn encode(frames: &[RgbImage], fps: f64) -> Result<Vec<u8>, String> {
-    let Some(first) = frames.first() else { return Err("a clip of no frames".to_owned()) };
+    let Some(first) = frames.first() else {
+        return Err("a clip of no frames".to_owned());
+    };
     let (width, height) = first.dimensions();
     if width.max(height) > 1 << 14 {
         return Err(format!("{width}x{height} pixels are too many for a WebP"));

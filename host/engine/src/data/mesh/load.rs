@@ -1,5 +1,6 @@
 //! A glTF file to a model, with every index checked.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use glam::{Mat4, Quat, Vec2, Vec3, Vec4};
@@ -24,7 +25,10 @@ pub(in crate::data) fn load(path: &Path) -> Result<Model, DataError> {
         source => DataError::Model { path: path.to_owned(), source },
     })?;
     let file = File { document: &document, buffers: &buffers, images: &images };
-    file.model().map_err(|reason| DataError::UnusableModel { path: path.to_owned(), reason })
+    // The gltf crate's readers panic where a file's types contradict each other.
+    let model = catch_unwind(AssertUnwindSafe(|| file.model()));
+    let model = model.unwrap_or_else(|_| Err("the file contradicts itself: an accessor has the wrong type".to_owned()));
+    model.map_err(|reason| DataError::UnusableModel { path: path.to_owned(), reason })
 }
 
 /// A file in memory. Its readers say what is wrong in one sentence; the path is added outside.
