@@ -15,7 +15,4 @@ fn main() {
     let [major, minor, patch] = ["MAJOR", "MINOR", "PATCH"].map(|name| part(&format!("TORCH_VERSION_{name}")));
     println!("cargo:rustc-env=ANNEAL_TORCH_VERSION={major}.{minor}.{patch}");
     println!("cargo:rerun-if-changed={}", header.display());
-    // Unit tests run without a host that has loaded libtorch. Plugins read this as DEP_ANNEAL_PLUGIN_API_LIBTORCH_LIB.
-    println!("cargo:libtorch_lib={}", lib.display());
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
 }

@@ -17,6 +17,9 @@ const SCHEMA_VERSION: u32 = 1;
 /// The WIT package that WASM plugins are run with.
 const WIT: (u64, u64) = (1, 0);
 
+/// Linear memory that a WASM plugin may ask for.
+const MEMORY_MIB_MAX: u32 = 512;
+
 /// What runs an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Runtime {
@@ -103,6 +106,8 @@ pub struct Manifest {
     pub artifacts: BTreeMap<Runtime, Artifact>,
     /// How its native part uses libtorch.
     pub torch: TorchLink,
+    /// Linear memory that its WASM part asks for, if more than the host gives unasked.
+    pub memory_mib: Option<u32>,
     /// What it offers.
     pub entries: Vec<ManifestEntry>,
 }
@@ -123,7 +128,8 @@ struct Raw {
     api: RawApi,
     artifact: Spanned<BTreeMap<String, Spanned<Artifact>>>,
     torch: Option<RawTorch>,
-    capabilities: Option<RawCapabilities>,
+    #[serde(default)]
+    capabilities: RawCapabilities,
     entry: Vec<Spanned<ManifestEntry>>,
 }
 
@@ -140,9 +146,11 @@ struct RawTorch {
     version: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
 struct RawCapabilities {
     wasi: Option<Spanned<String>>,
+    memory_mib: Option<Spanned<u32>>,
 }
 
 /// The keys of a table of the manifest; `None` where they are free.
@@ -155,7 +163,7 @@ fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
         ["api"] => Some(&["wit", "abi", "anneal"]),
         ["artifact", _] => Some(&["path", "sha256"]),
         ["torch"] => Some(&["link", "version"]),
-        ["capabilities"] => Some(&["wasi"]),
+        ["capabilities"] => Some(&["wasi", "memory-mib"]),
         ["entry"] => Some(&["name", "kind", "schema", "description"]),
         _ => None,
     }
@@ -251,12 +259,7 @@ fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
     check_api(&raw.api, faults);
     let artifacts = artifacts(&raw.artifact, &raw.entry, faults);
     let torch = torch(raw.torch, faults);
-    if let Some(wasi) = raw.capabilities.and_then(|capabilities| capabilities.wasi)
-        && wasi.get_ref() != "none"
-    {
-        let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
-        faults.add(wasi.span(), "capabilities.wasi", message, "write `none`, and build for wasm32-unknown-unknown".to_owned());
-    }
+    let memory_mib = capabilities(raw.capabilities, faults);
     check_entries(&raw.entry, faults);
     Some(Manifest {
         id: raw.id.into_inner(),
@@ -267,6 +270,7 @@ fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
         repository: raw.repository,
         artifacts,
         torch,
+        memory_mib,
         entries: raw.entry.into_iter().map(Spanned::into_inner).collect(),
     })
 }
@@ -355,6 +359,20 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
     }
 }
 
+/// The memory that is asked for; plugins get no WASI.
+fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> Option<u32> {
+    if let Some(wasi) = raw.wasi.filter(|wasi| wasi.get_ref() != "none") {
+        let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
+        faults.add(wasi.span(), "capabilities.wasi", message, "write `none`, and build for wasm32-unknown-unknown".to_owned());
+    }
+    let memory = raw.memory_mib?;
+    if !(1..=MEMORY_MIB_MAX).contains(memory.get_ref()) {
+        let message = format!("is {}", memory.get_ref());
+        faults.add(memory.span(), "capabilities.memory-mib", message, format!("write 1 to {MEMORY_MIB_MAX}"));
+    }
+    Some(memory.into_inner())
+}
+
 fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {
     for (i, entry) in entries.iter().enumerate() {
         let (span, entry) = (entry.span(), entry.get_ref());
@@ -436,6 +454,7 @@ anything = true
             ("name = \"karras\"", "name = \"Karras\"", "`Karras` is no name of an entry"),
             ("[x-shop]", "[torch]\nlink = \"stable\"\n[x-shop]", "`stable` is no way to link"),
             ("[x-shop]", "[capabilities]\nwasi = \"null\"\n[x-shop]", "capabilities.wasi: is `null`; plugins get no WASI"),
+            ("[x-shop]", "[capabilities]\nmemory-mib = 4096\n[x-shop]", "capabilities.memory-mib: is 4096\nhelp: write 1 to 512"),
             ("id = \"acme.karras\"", "id = ", "p/plugin.toml:2:"),
         ];
         for (from, to, expected) in cases {

@@ -2,11 +2,14 @@
 
 mod discovery;
 mod error;
+mod loaded;
 mod manifest;
 mod registry;
 
 /// Shared libraries over the process's libtorch.
 pub mod native;
+/// Components: compiled, limited and checked.
+pub mod wasm;
 
 pub use discovery::{Decision, SearchPath, Verdict};
 pub use error::PluginError;

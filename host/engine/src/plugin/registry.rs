@@ -3,21 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anneal_torch::tensor::torch_version;
 use semver::Version;
 use serde_json::Value;
 
 use super::PluginError;
 use super::discovery::{self, Decision, Found, SearchPath, Verdict};
-use super::manifest::{ManifestEntry, Runtime, TorchLink};
-use super::native::{NativeError, NativeLibrary, same_minor};
-use crate::conditioner::Embedder;
-use crate::config::{EmbedderConfig, PluginKind, closest};
-use crate::error::ComponentError;
+use super::loaded::Loaded;
+use super::manifest::{ManifestEntry, Runtime};
+use crate::config::{PluginKind, closest};
 
 /// A plugin that was found and may be used.
 #[derive(Debug)]
-pub struct Plugin(Found);
+pub struct Plugin(pub(super) Found);
 
 impl Plugin {
     /// `vendor.name`.
@@ -119,8 +116,8 @@ pub struct Registry {
     plugins: Vec<Plugin>,
     decisions: Vec<Decision>,
     dirs: Vec<PathBuf>,
-    native: BTreeMap<String, NativeLibrary>,
-    used: BTreeSet<String>,
+    pub(super) loaded: Loaded,
+    pub(super) used: BTreeSet<String>,
 }
 
 impl Registry {
@@ -137,7 +134,7 @@ impl Registry {
             plugins: taken.into_iter().map(Plugin).collect(),
             decisions,
             dirs: path.dirs().map(Path::to_owned).collect(),
-            native: BTreeMap::new(),
+            loaded: Loaded::default(),
             used: BTreeSet::new(),
         })
     }
@@ -196,77 +193,6 @@ impl Registry {
         let refused = self.decisions.iter().filter(|decision| matches!(decision.verdict, Verdict::Refused(_))).count();
         Err(PluginError::NotFound { kind, name, near, known, dirs: self.dirs.clone(), refused })
     }
-
-    /// An embedder.
-    ///
-    /// # Errors
-    /// When it is not found, its plugin cannot be loaded, or it refuses its settings.
-    pub fn embedder(&mut self, used: &EmbedderConfig) -> Result<Box<dyn Embedder>, ComponentError> {
-        let (id, entry) = self.resolve(PluginKind::Embedder, &used.plugin)?;
-        let library = self.library(&id).map_err(|error| error.of_component(&format!("{id}/{entry}")))?;
-        library.embedder(&entry, &used.params)
-    }
-
-    /// The plugin and the entry of a name, which counts as used from here on.
-    fn resolve(&mut self, kind: PluginKind, name: &str) -> Result<(String, String), ComponentError> {
-        let entry = self.find(kind, name).map_err(|error| error.of_component(name))?;
-        let (id, entry) = (entry.plugin().id().to_owned(), entry.name().to_owned());
-        self.used.insert(id.clone());
-        Ok((id, entry))
-    }
-
-    /// The library of a native plugin, loaded when first asked for.
-    fn library(&mut self, id: &str) -> Result<NativeLibrary, PluginError> {
-        if let Some(library) = self.native.get(id) {
-            return Ok(*library);
-        }
-        let plugin = self.plugins.iter().find(|plugin| plugin.id() == id);
-        let found = plugin.map(|plugin| &plugin.0).filter(|found| found.manifest.artifacts.contains_key(&Runtime::Native));
-        let Some((found, path)) = found.and_then(|found| Some((found, found.artifact(Runtime::Native)?))) else {
-            return Err(PluginError::Mismatch { path: PathBuf::from(id), reason: "has no library".to_owned() });
-        };
-        let manifest = found.folder.join("plugin.toml");
-        let host = torch_version();
-        if let TorchLink::Exact { version } = &found.manifest.torch
-            && !same_minor(version, host)
-        {
-            let (plugin, host) = (version.clone(), host.to_owned());
-            return Err(NativeError::Torch { path: manifest, plugin, host }.into());
-        }
-        let library = NativeLibrary::load(id, &path)?;
-        let mismatch = |reason: String| PluginError::Mismatch { path: manifest.clone(), reason };
-        if let (TorchLink::None, Some(version)) = (&found.manifest.torch, library.torch_version()) {
-            return Err(mismatch(format!("says that the plugin uses no libtorch, but it is built with {version}")));
-        }
-        check_descriptor(found, Runtime::Native, library.describe()).map_err(mismatch)?;
-        self.native.insert(id.to_owned(), library);
-        Ok(library)
-    }
-}
-
-/// Whether what the code says of itself, `{"entries": [{"name", "kind", "schema"}]}`, is what the manifest says: the
-/// manifest was checked and shown before any code ran, so it must not have lied. A schema may be left out.
-fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Result<(), String> {
-    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let described = descriptor.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let listed = found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| Runtime::of(entry.kind) == runtime);
-    let mut matched = 0;
-    for (entry, schema) in listed {
-        let kind = entry.kind.to_string();
-        let same = |other: &&Value| text(other, "name") == entry.name && text(other, "kind") == kind;
-        let Some(code) = described.iter().find(same) else {
-            return Err(format!("lists the {kind} `{}`, which the plugin does not have", entry.name));
-        };
-        if code.get("schema").is_some_and(|other| other != schema) {
-            return Err(format!("{} is not the schema of the {kind} `{}` in the plugin", entry.schema.display(), entry.name));
-        }
-        matched += 1;
-    }
-    if matched < described.len() {
-        let names: Vec<String> = described.iter().map(|entry| text(entry, "name")).collect();
-        return Err(format!("does not list all that the plugin has: {}", names.join(", ")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Loads a native plugin: checked step by step, each step with its own error, and never unloaded.
 
 use std::ffi::c_void;
+use std::fmt;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use super::api::host_api;
 use super::context::{Context, Reported};
 use super::embedder::NativeEmbedder;
 use crate::conditioner::Embedder;
-use crate::error::ComponentError;
+use crate::error::{ComponentError, ErrorCode};
 
 /// Why a library is no plugin for this host.
 #[derive(Debug, Error)]
@@ -132,11 +133,8 @@ impl NativeLibrary {
         self.loaded.torch_version.as_deref()
     }
 
-    /// What the schema cannot say about the settings of an entry.
-    ///
-    /// # Errors
-    /// When the plugin fails without naming a setting.
-    pub fn check_config(&self, entry: &str, settings: &Map<String, Value>) -> Result<Vec<ConfigProblem>, ComponentError> {
+    /// What the plugin finds wrong with the settings of an entry.
+    fn check_config(&self, entry: &str, settings: &Map<String, Value>) -> Result<Vec<ConfigProblem>, ComponentError> {
         // SAFETY: the table is as long as it says.
         let Some(check) = (unsafe { abi::member!(self.loaded.table, EmbedderV1, check_config) }) else {
             return Ok(Vec::new());
@@ -145,22 +143,28 @@ impl NativeLibrary {
         let settings = Value::Object(settings.clone()).to_string();
         // SAFETY: context and texts outlive the call.
         let code = unsafe { check(context.as_ptr(), Str::new(entry), Str::new(&settings)) };
-        if code == status::OK {
-            return Ok(Vec::new());
+        let reported = if code == status::CONFIG { context.take_reported() } else { Vec::new() };
+        match code {
+            status::OK => Ok(Vec::new()),
+            _ if !reported.is_empty() => Ok(reported.into_iter().map(ConfigProblem::from).collect()),
+            code => Err(context.error("check_config", code, Vec::new())),
         }
-        if code != status::CONFIG {
-            return Err(context.error("check_config", code, Vec::new()));
-        }
-        Ok(context.take_reported().into_iter().map(ConfigProblem::from).collect())
     }
 
     /// An embedder with these settings.
     ///
     /// # Errors
-    /// When the plugin refuses the settings, or declares parameters that cannot be.
+    /// When the plugin refuses the settings (then all that is wrong with them), or declares parameters that cannot be.
     pub fn embedder(&self, entry: &str, settings: &Map<String, Value>) -> Result<Box<dyn Embedder>, ComponentError> {
+        let name = self.full_name(entry);
+        let problems = self.check_config(entry, settings)?;
+        if let Some(first) = problems.first() {
+            let lines: Vec<String> = problems.iter().map(ConfigProblem::to_string).collect();
+            let error = ComponentError::new(name, ErrorCode::InvalidConfig, lines.join("\n"));
+            return Err(error.at(first.path.as_str()));
+        }
         let settings = Value::Object(settings.clone()).to_string();
-        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &self.full_name(entry), entry, &settings)?))
+        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings)?))
     }
 
     fn full_name(&self, entry: &str) -> String {
@@ -169,17 +173,24 @@ impl NativeLibrary {
 }
 
 /// A setting that a plugin refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigProblem {
+struct ConfigProblem {
     /// JSON pointer to the setting; empty for the settings as a whole.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
+    path: String,
+    message: String,
 }
 
 impl From<Reported> for ConfigProblem {
     fn from(reported: Reported) -> Self {
         Self { path: reported.config_path.unwrap_or_default(), message: reported.message }
+    }
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
     }
 }
 

@@ -6,4 +6,4 @@ mod embedder;
 mod library;
 
 pub(super) use library::same_minor;
-pub use library::{ConfigProblem, NativeError, NativeLibrary};
+pub use library::{NativeError, NativeLibrary};

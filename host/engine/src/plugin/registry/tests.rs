@@ -77,31 +77,3 @@ fn an_empty_directory_is_named_with_the_remedy() {
     assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
     assert!(error.help().contains("cargo xtask plugins"));
 }
-
-#[test]
-fn a_name_of_a_config_fails_as_a_component() {
-    let mut registry = registry(&[]);
-    let used: EmbedderConfig = serde_json::from_value(json!({ "plugin": "class", "input_key": "label" })).unwrap();
-    let error = registry.embedder(&used).err().unwrap();
-    assert_eq!((error.component.as_str(), error.code), ("class", crate::error::ErrorCode::InvalidConfig));
-    assert!(error.message.contains("\nhelp: "), "{error}");
-}
-
-#[test]
-fn code_and_manifest_must_agree() {
-    let dir = directory();
-    let registry = registry(&[dir.path().to_owned()]);
-    let found = &registry.plugin("acme.one").unwrap().0;
-    let entry = |name: &str, kind: &str| json!({ "name": name, "kind": kind, "schema": { "type": "object" } });
-    let all = vec![entry("edm", "weighting"), entry("velocity", "weighting"), entry("edm", "discretization")];
-    let check = |entries: &[Value]| check_descriptor(found, Runtime::Wasm, &json!({ "entries": entries }));
-    assert_eq!(check(&all), Ok(()));
-    assert_eq!(check(&all[1..]), Err("lists the weighting `edm`, which the plugin does not have".to_owned()));
-    let more = [all.clone(), vec![entry("extra", "sampler")]].concat();
-    assert!(check(&more).unwrap_err().starts_with("does not list all"));
-    let mut other = all.clone();
-    other[1]["schema"] = json!({ "type": "array" });
-    assert_eq!(check(&other), Err("s.json is not the schema of the weighting `velocity` in the plugin".to_owned()));
-    other[1] = json!({ "name": "velocity", "kind": "weighting" });
-    assert_eq!(check(&other), Ok(()));
-}
