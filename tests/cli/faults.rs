@@ -16,7 +16,7 @@ fn faults_of_wasm_plugins_are_contained_and_reported() {
         |fault: &str| train_with_test_plugins(&[&format!("loss.weighting={{plugin=\"faulty\",fault=\"{fault}\"}}")]);
     weighting("none").succeeds();
     for (fault, words) in [
-        ("loops", &["fuel"][..]),
+        ("loops", &["instructions"][..]),
         ("grows-memory", &["memory"]),
         ("panics", &["told to panic at sigma"]),
         ("overflows", &["weights"]),

@@ -126,7 +126,11 @@ fn every_bundled_solver_grid_and_guidance_samples() {
         ("sampling.guidance", &["constant", "linear", "triangle", "trapezoid", "spatiotemporal"]),
     ] {
         for name in names {
-            let more = if *name == "align-your-steps" { ",model=\"svd\"" } else { "" };
+            let more = match *name {
+                "align-your-steps" => ",model=\"svd\"",
+                "constant" => ",scale=2.0",
+                _ => "",
+            };
             seen.push(preview(&format!("{key}={{plugin=\"{name}\"{more}}}")));
         }
     }
