@@ -1,6 +1,8 @@
 //! The bundled WASM plugins, as they are built, on the runtime: against the reference's numbers and native solvers.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anneal::diffusion::{Denoise, DrawKind};
 use anneal::error::{ComponentError, ErrorCode};
@@ -14,13 +16,18 @@ fn folder(id: &str) -> PathBuf {
     folder
 }
 
-fn load(runtime: &WasmRuntime, id: &str) -> WasmPlugin {
-    let file = format!("{}.wasm", id.replace(['.', '-'], "_"));
-    runtime.load(id, &folder(id).join(file)).unwrap()
-}
+/// Each plugin is compiled once for all tests.
+static PLUGINS: LazyLock<BTreeMap<&str, WasmPlugin>> = LazyLock::new(|| {
+    let runtime = WasmRuntime::new().unwrap();
+    let load = |id: &'static str| {
+        let file = format!("{}.wasm", id.replace(['.', '-'], "_"));
+        (id, runtime.load(id, &folder(id).join(file)).unwrap())
+    };
+    IDS.into_iter().map(load).collect()
+});
 
-fn plugin(id: &str) -> WasmPlugin {
-    load(&WasmRuntime::new().unwrap(), id)
+fn plugin(id: &str) -> &'static WasmPlugin {
+    &PLUGINS[id]
 }
 
 fn config(value: Value) -> Map<String, Value> {
@@ -45,11 +52,10 @@ const IDS: [&str; 6] = [
 
 #[test]
 fn components_describe_what_their_manifests_say() {
-    let runtime = WasmRuntime::new().unwrap();
     let mut entries = 0;
     for id in IDS {
         let manifest: toml::Table = std::fs::read_to_string(folder(id).join("plugin.toml")).unwrap().parse().unwrap();
-        let described = load(&runtime, id).describe().unwrap();
+        let described = plugin(id).describe().unwrap();
         let described = described["entries"].as_array().unwrap();
         let manifest = manifest["entry"].as_array().unwrap();
         assert_eq!(manifest.len(), described.len(), "{id}");
@@ -79,8 +85,7 @@ fn discretizations_are_the_references() {
 
 #[test]
 fn schedules_are_the_references() {
-    let runtime = WasmRuntime::new().unwrap();
-    let sampling = load(&runtime, "anneal.sigma-sampling");
+    let sampling = plugin("anneal.sigma-sampling");
     let mut edm = sampling.sigma_sampler("edm", &Map::new()).unwrap();
     assert_eq!(edm.draw_kind(), DrawKind::Gaussian);
     assert_close(&edm.sample(&[-0.8174921, 2.294605]).unwrap(), &[0.1129296, 4.7281127], 1e-6);
@@ -88,7 +93,7 @@ fn schedules_are_the_references() {
     assert_eq!(discrete.draw_kind(), DrawKind::Uniform);
     assert_close(&discrete.sample(&[0.0005, 0.3495, 0.9995]).unwrap(), &[0.0291672, 0.9838172, 14.6146412], 2e-6);
 
-    let weightings = load(&runtime, "anneal.weightings");
+    let weightings = plugin("anneal.weightings");
     for (entry, expected) in
         [("unit", 1.0), ("edm", 4.25), ("v", 1.25), ("eps", 0.25), ("min-snr", 0.25), ("soft-min-snr", 1.0 / 4.25)]
     {
@@ -99,15 +104,14 @@ fn schedules_are_the_references() {
     let error = weightings.weighting("eps", &Map::new()).unwrap().weights(&[1.0, 0.0]).unwrap_err();
     assert_eq!(error.to_string(), "anneal.weightings/eps: returned weight 1 = inf, which is not finite and at least 0");
 
-    let mut triangle =
-        load(&runtime, "anneal.guidance").guidance("triangle", &config(json!({ "max_scale": 2.5 }))).unwrap();
+    let mut triangle = plugin("anneal.guidance").guidance("triangle", &config(json!({ "max_scale": 2.5 }))).unwrap();
     let scales = triangle.scales(&[80.0, 1.0], 21, 1).unwrap();
     assert_close(&[scales[0], scales[10], scales[20], scales[31]], &[1.0, 2.5, 1.0, 2.5], 1e-6);
 
     let settings = json!({
         "warm_up_steps": [2], "f_min": [0.1], "f_max": [1], "f_start": [0], "cycle_lengths": [10],
     });
-    let mut linear = load(&runtime, "anneal.learning-rates").learning_rate("linear", &config(settings)).unwrap();
+    let mut linear = plugin("anneal.learning-rates").learning_rate("linear", &config(settings)).unwrap();
     assert_close(&linear.factors(1, 5).unwrap(), &[0.5, 0.82, 0.73, 0.64, 0.55], 1e-9);
     assert_close(&linear.factors(u64::MAX - 1, 1).unwrap(), &[0.1], 1e-9);
 }
@@ -120,7 +124,9 @@ fn settings_are_refused_with_their_pointer() {
     assert_eq!(error.to_string(), "anneal.discretizations/edm: 1000 is more than the maximum of 100");
     let told = plugin.check_config("edm", &config(json!({ "sigma_min": 9, "sigma_max": 8, "x": 1 }))).unwrap();
     let told: Vec<String> = told.into_iter().map(|told| format!("{}: {}", told.path, told.message)).collect();
-    assert_eq!(told, ["/x: unknown key; known are sigma_min, sigma_max, rho"]);
+    let expected =
+        ["/x: unknown key; known are sigma_min, sigma_max, rho", ": sigma_max = 8 must be above sigma_min = 9"];
+    assert_eq!(told, expected);
     let error = plugin.discretization("karras", &Map::new()).err().unwrap();
     assert!(error.message.contains("no entry `karras`; there are edm, legacy-ddpm, align-your-steps"), "{error}");
 }
@@ -230,5 +236,6 @@ fn a_run_is_stopped_within_a_step() {
     assert_eq!(error.code, ErrorCode::Cancelled);
     assert_eq!(model.steps.len(), 3);
     model.stop_at = u32::MAX;
-    let _ = sampler.sample(noise(0), &sigmas, &mut model).unwrap();
+    let again = sampler.sample(noise(0), &sigmas, &mut model).unwrap();
+    assert_eq!(again.size(), [2, 3, 4, 4], "a stopped run leaves a sampler that works");
 }

@@ -85,8 +85,8 @@ fn values_are_read_by_their_types() {
 #[test]
 fn all_errors_are_told_with_their_pointers() {
     let errors = messages(json!({
-        "sigma_min": 0, "sigma_max": [1, 1001], "fusing": "min", "name": 3, "flip": "yes", "end": 10, "cycles": [0, 1.5],
-        "a/b": 1,
+        "sigma_min": 0, "sigma_max": [1, 1001], "fusing": "min", "name": 3, "flip": "yes", "end": 10,
+        "cycles": [0, 1.5], "a/b": 1,
     }));
     assert_eq!(
         errors,

@@ -63,7 +63,8 @@ fn cosine_cycles_are_the_references_and_end_in_a_held_value() {
 fn lists_that_do_not_fit_are_refused_by_name() {
     let cycles = |warm_up_steps: Value, f_min: Value, cycle_lengths: Value| {
         let config = json!({
-            "warm_up_steps": warm_up_steps, "f_min": f_min, "f_max": [1], "f_start": [0], "cycle_lengths": cycle_lengths,
+            "warm_up_steps": warm_up_steps, "f_min": f_min, "f_max": [1], "f_start": [0],
+            "cycle_lengths": cycle_lengths,
         });
         build::<Linear>(config.as_object().unwrap()).err().unwrap().to_string()
     };

@@ -66,7 +66,8 @@ impl Sampler for LinearMultistep {
     }
 }
 
-/// Nodes and weights of Gauss-Legendre quadrature on `[-1, 1]`, exact up to degree 7 (the polynomials have `order - 1`).
+/// Nodes and weights of Gauss-Legendre quadrature on `[-1, 1]`, exact up to degree 7; the polynomials have degree
+/// `order - 1`.
 const QUADRATURE: [(f64, f64); 4] = [
     (-0.861_136_311_594_052_6, 0.347_854_845_137_453_9),
     (-0.339_981_043_584_856_3, 0.652_145_154_862_546_1),

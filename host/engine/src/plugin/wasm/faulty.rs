@@ -77,12 +77,13 @@ impl Workshop {
         self.load(&component(&wat, worlds::DISCRETIZATION)).unwrap()
     }
 
-    /// A sampler with this cost and this body of `sample`, whose first argument is `$x`.
+    /// A sampler with this cost and this body of `sample`, where `$x` is the latent.
     pub fn sampler(&self, denoise_calls: u32, live_latents: u32, sample: &str) -> WasmPlugin {
         let wat = format!(
             r#"(module
             (import "anneal:plugin/tensors@1.0.0" "[method]latent.denoise" (func $denoise (param i32 f64 i32)))
             (import "anneal:plugin/tensors@1.0.0" "[resource-drop]latent" (func $drop (param i32)))
+            (import "anneal:plugin/tensors@1.0.0" "[resource-drop]noise" (func $drop_noise (param i32)))
             (import "anneal:plugin/tensors@1.0.0" "progress" (func $progress (param i32 i32 f64) (result i32)))
             {COMMON}
             (func (export "anneal:plugin/lifecycle@1.0.0#init") (param i32 i32 i32 i32) (result i32)
@@ -92,8 +93,14 @@ impl Workshop {
               (i32.store (i32.const 68) (i32.const {live_latents}))
               (i32.store8 (i32.const 72) (i32.const 0))
               (i32.const 64))
-            (func (export "anneal:plugin/sampling@1.0.0#sample") (param $x i32) (param i32 i32 i32) (result i32)
-              {sample}))"#
+            (func $solve (param $x i32) (result i32)
+              {sample})
+            (func (export "anneal:plugin/sampling@1.0.0#sample")
+              (param $x i32) (param i32 i32) (param $noise i32) (result i32)
+              (local $result i32)
+              (local.set $result (call $solve (local.get $x)))
+              (call $drop_noise (local.get $noise))
+              (local.get $result)))"#
         );
         self.load(&component(&wat, worlds::SAMPLER)).unwrap()
     }

@@ -92,8 +92,8 @@ fn check_imports(component: &Component, engine: &Engine) -> Result<(), String> {
     if !foreign.is_empty() {
         let wasi = foreign.iter().any(|name| name.starts_with("wasi:"));
         let remedy = if wasi {
-            "\nhelp: a plugin gets no WASI; build for wasm32-unknown-unknown, or give componentize-py and componentize-qjs \
-             `--stub-wasi`, and componentize-js `-d stdio random clocks http fetch-event`"
+            "\nhelp: a plugin gets no WASI; build for wasm32-unknown-unknown, or give componentize-py and \
+             componentize-qjs `--stub-wasi`, and componentize-js `-d stdio random clocks http fetch-event`"
         } else {
             "\nhelp: a plugin may import interfaces of anneal:plugin only"
         };
