@@ -122,6 +122,16 @@ fn gradients(changes: Value, inputs: &Inputs) -> (Tensor, Vec<(String, Tensor)>)
 }
 
 #[test]
+fn under_autocast_results_are_near_and_not_the_same() {
+    let inputs = inputs(2);
+    let plain = gradients(json!({}), &inputs).0;
+    let _autocast = anneal_torch::autocast::Autocast::new(Device::Cpu, Kind::BFloat16);
+    let lower = gradients(json!({}), &inputs).0.to_kind(Kind::Float);
+    let (worst, largest) = ((&lower - &plain).abs().max().double_value(&[]), plain.abs().max().double_value(&[]));
+    assert!(worst > 0.0 && worst < 0.1 * largest, "{worst} of {largest}");
+}
+
+#[test]
 fn checkpointing_changes_no_gradient() {
     let inputs = inputs(2);
     let (plain, plain_grads) = gradients(json!({}), &inputs);

@@ -77,8 +77,13 @@ impl Conv {
 }
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
-    let axes = stride.len();
-    x.convolution(weight, Some(bias), stride, padding, vec![1; axes], false, vec![0; axes], 1)
+    // By these names, because autocast lowers their precision and leaves the general `convolution` alone.
+    match stride.len() {
+        1 => x.conv1d(weight, Some(bias), stride, padding, &[1][..], 1),
+        2 => x.conv2d(weight, Some(bias), stride, padding, &[1, 1][..], 1),
+        3 => x.conv3d(weight, Some(bias), stride, padding, &[1, 1, 1][..], 1),
+        axes => panic!("a convolution over {axes} axes"),
+    }
 }
 
 #[cfg(test)]
