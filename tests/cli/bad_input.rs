@@ -38,7 +38,7 @@ fn unknown_plugins_and_plugins_of_another_kind_are_refused() {
     demo_with("plugin = \"euler-edm\"", "plugin = \"euler-edn\"")
         .fails(3, &["sampling.sampler", "euler-edn", "euler-edm"]);
     demo_with("plugin = \"euler-edm\"", "plugin = \"min-snr\"").fails(3, &["min-snr", "weighting"]);
-    demo_with("p_mean = 0.0", "p_maen = 0.0").fails(3, &["loss.sigma_sampling.p_maen", "p_mean"]);
+    demo_with("p_mean = 0.3", "p_maen = 0.3").fails(3, &["loss.sigma_sampling.p_maen", "p_mean"]);
     demo_with("dirs = [", "require = { \"anneal.samplers\" = \"^9\" }\ndirs = [").fails(4, &["anneal.samplers", "^9"]);
 }
 

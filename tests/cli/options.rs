@@ -31,7 +31,7 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
             "model.denoiser={kind=\"discrete\",scaling={kind=\"eps\"},discretization={plugin=\"legacy-ddpm\"},num_idx=1000}",
         ],
         &["data.shuffle=false"],
-        &["data.source.random_azimuth=false"],
+        &["data.source.random_azimuth=true"],
         &["data.source.cond_view=first"],
     ] {
         let loss = last_loss(sets);

@@ -82,7 +82,7 @@ impl From<Problems> for Failure {
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
-        Self::new(Exit::Plugin, error.to_string())
+        Self::new(Exit::Plugin, format!("{error}\nhelp: {}", error.help()))
     }
 }
 
