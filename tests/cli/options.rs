@@ -30,7 +30,6 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
         &[
             "model.denoiser={kind=\"discrete\",scaling={kind=\"eps\"},discretization={plugin=\"legacy-ddpm\"},num_idx=1000}",
         ],
-        &["data.shuffle=false"],
         &["data.source.random_azimuth=true"],
         &["data.source.cond_view=first"],
     ] {
@@ -129,6 +128,7 @@ fn every_bundled_solver_grid_and_guidance_samples() {
             let more = match *name {
                 "align-your-steps" => ",model=\"svd\"",
                 "constant" => ",scale=2.0",
+                _ if key == "sampling.guidance" => ",max_scale=2.0",
                 _ => "",
             };
             seen.push(preview(&format!("{key}={{plugin=\"{name}\"{more}}}")));
