@@ -256,18 +256,55 @@ mod tests {
         text += "#ifdef __cplusplus\n#define CHECK static_assert\n#else\n#define CHECK _Static_assert\n#endif\n";
         layout!(text, Str, "anneal_str", ptr, len);
         layout!(
-            text, HostApi, "anneal_host_api", struct_size, abi_major, abi_minor, reserved, host_version, torch_version,
-            set_error, log_enabled, log, tensor_retain, tensor_release, draw_normal, declare_param, emit_output
+            text,
+            HostApi,
+            "anneal_host_api",
+            struct_size,
+            abi_major,
+            abi_minor,
+            reserved,
+            host_version,
+            torch_version,
+            set_error,
+            log_enabled,
+            log,
+            tensor_retain,
+            tensor_release,
+            draw_normal,
+            declare_param,
+            emit_output
         );
         layout!(text, Input, "anneal_input", name, tensor, texts, num_texts);
         layout!(
-            text, Call, "anneal_call", struct_size, ctx, inputs, num_inputs, input_size, params, num_params, num_scenes,
-            frames_per_scene, flags, reserved
+            text,
+            Call,
+            "anneal_call",
+            struct_size,
+            ctx,
+            inputs,
+            num_inputs,
+            input_size,
+            params,
+            num_params,
+            num_scenes,
+            frames_per_scene,
+            flags,
+            reserved
         );
         layout!(text, EmbedderV1, "anneal_embedder_v1", struct_size, check_config, create, destroy, declare, forward);
         layout!(
-            text, PluginApi, "anneal_plugin_api", struct_size, abi_major, abi_minor_built, abi_minor_min, reserved,
-            torch_version, descriptor_json, init, get_extension
+            text,
+            PluginApi,
+            "anneal_plugin_api",
+            struct_size,
+            abi_major,
+            abi_minor_built,
+            abi_minor_min,
+            reserved,
+            torch_version,
+            descriptor_json,
+            init,
+            get_extension
         );
         let constants = [
             ("ANNEAL_ABI_MAJOR", i64::from(ABI_MAJOR)),

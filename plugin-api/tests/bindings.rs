@@ -21,14 +21,7 @@ world every-kind {
     include anneal:plugin/sampler-plugin@1.0.0;
 }";
 
-const KINDS: [&str; 6] = [
-    "discretization",
-    "sigma-sampling",
-    "guidance",
-    "learning-rate",
-    "weighting",
-    "sampler",
-];
+const KINDS: [&str; 6] = ["discretization", "sigma-sampling", "guidance", "learning-rate", "weighting", "sampler"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -36,16 +29,10 @@ fn root() -> PathBuf {
 
 fn resolve() -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
-    let (plugin, _) = resolve
-        .push_dir(root().join("wit/v1"))
-        .expect("the WIT files are valid");
-    let sdk = resolve
-        .push_str("every-kind.wit", EVERY_KIND)
-        .expect("the world is valid");
+    let (plugin, _) = resolve.push_dir(root().join("wit/v1")).expect("the WIT files are valid");
+    let sdk = resolve.push_str("every-kind.wit", EVERY_KIND).expect("the world is valid");
     assert_ne!(plugin, sdk);
-    let world = resolve
-        .select_world(&[sdk], Some("every-kind"))
-        .expect("the world exists");
+    let world = resolve.select_world(&[sdk], Some("every-kind")).expect("the world exists");
     (resolve, world)
 }
 
@@ -59,19 +46,11 @@ fn rust_bindings(resolve: &mut Resolve, world: WorldId) -> Vec<u8> {
         ..Opts::default()
     };
     let mut files = Files::default();
-    options
-        .build()
-        .generate(resolve, world, &mut files)
-        .expect("bindings are generated");
-    let (_, text) = files
-        .iter()
-        .find(|(name, _)| name.ends_with(".rs"))
-        .expect("one Rust file");
+    options.build().generate(resolve, world, &mut files).expect("bindings are generated");
+    let (_, text) = files.iter().find(|(name, _)| name.ends_with(".rs")).expect("one Rust file");
     let text = std::str::from_utf8(text).unwrap();
     // What follows exports every kind from one component; `export_plugin!` exports the kinds a plugin has.
-    let (bindings, _) = text
-        .split_once("/// Generates `#[unsafe(no_mangle)]`")
-        .expect("the export macro comes last");
+    let (bindings, _) = text.split_once("/// Generates `#[unsafe(no_mangle)]`").expect("the export macro comes last");
     format!("//! Bindings of the WIT files, generated: do not edit.\n{bindings}").into_bytes()
 }
 
@@ -91,9 +70,7 @@ fn committed_bindings_are_those_of_the_wit_files() {
     let package = resolve.worlds[world].package.unwrap();
     for kind in KINDS {
         let name = format!("anneal:plugin/{kind}-plugin@1.0.0");
-        let world = resolve
-            .select_world(&[package], Some(&name))
-            .expect("each kind has a world");
+        let world = resolve.select_world(&[package], Some(&name)).expect("each kind has a world");
         let encoded = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
         check(&root().join(format!("src/wasm/worlds/{kind}.bin")), &encoded);
     }

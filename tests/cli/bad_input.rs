@@ -35,7 +35,8 @@ fn all_faults_come_at_once() {
 
 #[test]
 fn unknown_plugins_and_plugins_of_another_kind_are_refused() {
-    demo_with("plugin = \"euler-edm\"", "plugin = \"euler-edn\"").fails(3, &["sampling.sampler", "euler-edn", "euler-edm"]);
+    demo_with("plugin = \"euler-edm\"", "plugin = \"euler-edn\"")
+        .fails(3, &["sampling.sampler", "euler-edn", "euler-edm"]);
     demo_with("plugin = \"euler-edm\"", "plugin = \"min-snr\"").fails(3, &["min-snr", "weighting"]);
     demo_with("p_mean = 0.0", "p_maen = 0.0").fails(3, &["loss.sigma_sampling.p_maen", "p_mean"]);
     demo_with("dirs = [", "require = { \"anneal.samplers\" = \"^9\" }\ndirs = [").fails(4, &["anneal.samplers", "^9"]);
@@ -50,7 +51,8 @@ fn a_missing_file_comes_with_the_remedy() {
 #[test]
 fn entries_and_widths_that_do_not_fit_are_found_before_the_first_step() {
     let dir = tempfile::tempdir().unwrap();
-    train(dir.path(), &["model.embedders.1.input_key=elevation"], &[]).fails(3, &["model.embedders.1.input_key", "polar_rad"]);
+    train(dir.path(), &["model.embedders.1.input_key=elevation"], &[])
+        .fails(3, &["model.embedders.1.input_key", "polar_rad"]);
     train(dir.path(), &["model.network.in_channels=7"], &[]).fails(3, &["model.network.in_channels", "set it to 6"]);
     train(dir.path(), &["model.embedders.2.dim=96"], &[]).fails(3, &["model.network.adm_in_channels", "224"]);
     assert!(!dir.path().join("checkpoints").exists());
@@ -105,7 +107,11 @@ fn a_loss_that_is_not_finite_stops_before_the_weights_move() {
     train(dir.path(), &["train.steps=1"], &[]).succeeds();
     let before = checkpoint_file(dir.path(), 1, "model.safetensors");
     // Weights of 1e30 overflow in the next forward pass.
-    let ran = train(dir.path(), &["train.steps=9", "optimizer.learning_rate=1e30", "optimizer.schedule.lr_start=1.0"], &["--resume"]);
+    let ran = train(
+        dir.path(),
+        &["train.steps=9", "optimizer.learning_rate=1e30", "optimizer.schedule.lr_start=1.0"],
+        &["--resume"],
+    );
     ran.fails(7, &["the loss is", "step "]);
     assert!(before == checkpoint_file(dir.path(), 1, "model.safetensors"));
 }

@@ -4,7 +4,8 @@ use crate::run::{anneal, path, root};
 
 fn configs() -> Vec<String> {
     let entries = std::fs::read_dir(root().join("configs")).unwrap();
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().path().to_string_lossy().into_owned()).filter(|p| p.ends_with(".toml")).collect();
+    let mut names: Vec<String> =
+        entries.map(|e| e.unwrap().path().to_string_lossy().into_owned()).filter(|p| p.ends_with(".toml")).collect();
     names.sort();
     assert!(names.len() >= 2, "{names:?}");
     names
@@ -28,7 +29,8 @@ fn every_shipped_config_is_fine_and_shows_as_a_config() {
 fn without_the_plugin_directory_no_config_works() {
     for config in configs() {
         let empty = tempfile::tempdir().unwrap();
-        let ran = anneal(&["config", "check", &config, "--set", &format!("plugins.dirs=[\"{}\"]", empty.path().display())]);
+        let ran =
+            anneal(&["config", "check", &config, "--set", &format!("plugins.dirs=[\"{}\"]", empty.path().display())]);
         ran.fails(3, &["plugin", "cargo xtask plugins", ".toml:"]);
     }
 }
@@ -42,7 +44,10 @@ fn at_least_25_plugin_entries_are_listed_with_kind_runtime_and_version() {
     for kind in ["embedder", "weighting", "discretization", "sigma-sampling", "guidance", "learning-rate", "sampler"] {
         assert!(rows.iter().any(|row| row[1] == kind), "no {kind}");
     }
-    assert!(rows.iter().all(|row| row.len() == 4 && (row[2] == "wasm" || row[2] == "native") && row[3].split('.').count() == 3));
+    assert!(
+        rows.iter()
+            .all(|row| row.len() == 4 && (row[2] == "wasm" || row[2] == "native") && row[3].split('.').count() == 3)
+    );
     let info = anneal(&["plugin", "info", "anneal.samplers", "--plugin-dir", &dir]).succeeds();
     assert!(info.out.contains("euler-edm") && info.out.contains("s_churn"), "{}", info.out);
     let explained = anneal(&["plugin", "list", "--explain", "--plugin-dir", &dir]).succeeds();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod config_and_plugins;
 mod demo;
+mod faults;
 mod options;
 mod resume;
 mod run;

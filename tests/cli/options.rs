@@ -14,7 +14,7 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
     let plain = last_loss(&[]);
     assert!(plain.is_finite());
     for sets in [
-        &["loss.kind=l1"][..],
+        &["loss.distance=l1"][..],
         &["loss.offset_noise_level=0.2"],
         &["loss.sigma_per=row"],
         &["loss.weighting={plugin=\"soft-min-snr\"}"],
@@ -27,7 +27,9 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
         &["run.precision=bf16"],
         &["run.seed=1"],
         &["model.denoiser={kind=\"continuous\",scaling={kind=\"edm\",sigma_data=0.5}}"],
-        &["model.denoiser={kind=\"discrete\",scaling={kind=\"eps\"},discretization={plugin=\"legacy-ddpm\"},num_idx=1000}"],
+        &[
+            "model.denoiser={kind=\"discrete\",scaling={kind=\"eps\"},discretization={plugin=\"legacy-ddpm\"},num_idx=1000}",
+        ],
         &["data.shuffle=false"],
         &["data.source.random_azimuth=false"],
         &["data.source.cond_view=first"],
@@ -40,7 +42,11 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
 #[test]
 fn settings_that_only_save_memory_or_time_change_nothing_that_matters() {
     let plain = last_loss(&[]);
-    for sets in [&["model.network.use_checkpoint=true"][..], &["model.en_and_decode_n_samples_a_time=3"], &["model.disable_first_stage_autocast=true"]] {
+    for sets in [
+        &["model.network.use_checkpoint=true"][..],
+        &["model.en_and_decode_n_samples_a_time=3"],
+        &["model.disable_first_stage_autocast=true"],
+    ] {
         let loss = last_loss(sets);
         assert!((loss - plain).abs() < 1e-4 * plain.abs().max(1.0), "{sets:?}: {loss} {plain}");
     }
@@ -49,9 +55,16 @@ fn settings_that_only_save_memory_or_time_change_nothing_that_matters() {
 #[test]
 fn checkpoints_are_kept_as_configured_and_weights_start_a_run() {
     let dir = tempfile::tempdir().unwrap();
-    train(dir.path(), &["train.steps=5", "train.checkpoint_every_steps=1", "train.keep_last=2", "logging.metrics_every_steps=2"], &[]).succeeds();
-    let mut left: Vec<_> =
-        std::fs::read_dir(dir.path().join("checkpoints")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    train(
+        dir.path(),
+        &["train.steps=5", "train.checkpoint_every_steps=1", "train.keep_last=2", "logging.metrics_every_steps=2"],
+        &[],
+    )
+    .succeeds();
+    let mut left: Vec<_> = std::fs::read_dir(dir.path().join("checkpoints"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     left.sort();
     assert_eq!(left, ["step-00000004", "step-00000005"]);
     let steps: Vec<_> = metrics(dir.path()).iter().map(|m| m["step"].as_u64().unwrap()).collect();
@@ -61,10 +74,14 @@ fn checkpoints_are_kept_as_configured_and_weights_start_a_run() {
     let weights = dir.path().join("checkpoints/step-00000005/model.safetensors");
     let other = tempfile::tempdir().unwrap();
     let init = format!("train.init_from={}", weights.display());
-    train(other.path(), &["train.steps=1", &init, "optimizer.learning_rate=1e-30", "optimizer.weight_decay=0.0"], &[]).succeeds();
-    assert!(checkpoint_file(other.path(), 1, "model.safetensors") == checkpoint_file(dir.path(), 5, "model.safetensors"));
+    train(other.path(), &["train.steps=1", &init, "optimizer.learning_rate=1e-30", "optimizer.weight_decay=0.0"], &[])
+        .succeeds();
+    assert!(
+        checkpoint_file(other.path(), 1, "model.safetensors") == checkpoint_file(dir.path(), 5, "model.safetensors")
+    );
     // A file without the network's keys is an error, not a training from scratch.
-    let optimizer = format!("train.init_from={}", dir.path().join("checkpoints/step-00000005/optimizer.safetensors").display());
+    let optimizer =
+        format!("train.init_from={}", dir.path().join("checkpoints/step-00000005/optimizer.safetensors").display());
     let third = tempfile::tempdir().unwrap();
     train(third.path(), &[&optimizer], &[]).fails(6, &["model.diffusion_model."]);
 }
@@ -83,7 +100,9 @@ fn every_bundled_weighting_sampling_and_schedule_trains() {
     }
     let cycles = "warm_up_steps=[1,1],f_min=[0.1,0.1],f_max=[1.0,0.5],f_start=[0.0,0.0],cycle_lengths=[2,2]";
     for name in ["linear", "warm-up-cosine-2"] {
-        assert!(last_loss(&[&format!("optimizer.schedule={{plugin=\"{name}\",{cycles}}}"), "train.steps=5"]).is_finite());
+        assert!(
+            last_loss(&[&format!("optimizer.schedule={{plugin=\"{name}\",{cycles}}}"), "train.steps=5"]).is_finite()
+        );
     }
 }
 
@@ -91,19 +110,24 @@ fn every_bundled_weighting_sampling_and_schedule_trains() {
 fn every_bundled_solver_grid_and_guidance_samples() {
     let dir = tempfile::tempdir().unwrap();
     train(dir.path(), &["train.steps=1"], &[]).succeeds();
-    let mut preview = |set: &str| {
+    let preview = |set: &str| {
         let other = tempfile::tempdir().unwrap();
-        train(other.path(), &["train.steps=1", "logging.preview_every_steps=1", "sampling.num_steps=4", set], &[]).succeeds();
+        train(other.path(), &["train.steps=1", "logging.preview_every_steps=1", "sampling.num_steps=4", set], &[])
+            .succeeds();
         std::fs::read(other.path().join("previews/step-00000001/sheet.png")).unwrap()
     };
     let mut seen = Vec::new();
     for (key, names) in [
-        ("sampling.sampler", &["euler-edm", "heun-edm", "euler-ancestral", "dpmpp-2s-ancestral", "dpmpp-2m", "linear-multistep"][..]),
+        (
+            "sampling.sampler",
+            &["euler-edm", "heun-edm", "euler-ancestral", "dpmpp-2s-ancestral", "dpmpp-2m", "linear-multistep"][..],
+        ),
         ("sampling.discretization", &["edm", "legacy-ddpm", "align-your-steps"]),
         ("sampling.guidance", &["constant", "linear", "triangle", "trapezoid", "spatiotemporal"]),
     ] {
         for name in names {
-            seen.push(preview(&format!("{key}={{plugin=\"{name}\"}}")));
+            let more = if *name == "align-your-steps" { ",model=\"svd\"" } else { "" };
+            seen.push(preview(&format!("{key}={{plugin=\"{name}\"{more}}}")));
         }
     }
     assert!(seen.iter().all(|sheet| !sheet.is_empty()));

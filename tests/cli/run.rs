@@ -50,7 +50,12 @@ impl From<Output> for Ran {
 /// The binary with a clean environment and one thread, so that runs are bit for bit the same.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anneal"));
-    command.args(args).stdin(Stdio::null()).env("OMP_NUM_THREADS", "1").env_remove("ANNEAL_PLUGIN_PATH").env_remove("RUST_BACKTRACE");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .env("OMP_NUM_THREADS", "1")
+        .env_remove("ANNEAL_PLUGIN_PATH")
+        .env_remove("RUST_BACKTRACE");
     command
 }
 

@@ -22,6 +22,6 @@ pub fn run(paths: &Paths, args: &[String]) -> Result<(), Failure> {
 /// When something cannot be set up or built.
 pub fn command(paths: &Paths) -> Result<Command, Failure> {
     setup::run(paths, false)?;
-    plugins::run(paths)?;
+    plugins::run(paths, plugins::With::Programs)?;
     Ok(Command::new(paths::target_dir(paths)?.join("debug/anneal")))
 }

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::run(&paths),
         Verb::Test { args } => test::run(&paths, &args),
         Verb::Setup { cuda } => setup::run(&paths, cuda),
-        Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths)),
+        Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths, plugins::With::Programs)),
         Verb::Anneal { args } => anneal::run(&paths, &args),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),

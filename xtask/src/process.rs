@@ -1,6 +1,7 @@
 //! Running other programs, with their failures told in our words.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::Failure;
@@ -10,6 +11,11 @@ use crate::paths::Paths;
 pub fn cargo(paths: &Paths) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(&paths.root);
+    // An exported libtorch with CUDA is built against through our link, which leaves its CUDA library out.
+    let exported = std::env::var_os("LIBTORCH").map(PathBuf::from);
+    if exported.is_some_and(|libtorch| libtorch.join("lib/libtorch_cuda.so").exists()) {
+        command.env("LIBTORCH", paths.libtorch_link());
+    }
     command
 }
 

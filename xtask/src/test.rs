@@ -10,7 +10,7 @@ use crate::{plugins, process, setup};
 /// When something cannot be set up, does not compile or fails.
 pub fn run(paths: &Paths, args: &[String]) -> Result<(), Failure> {
     setup::run(paths, false)?;
-    plugins::run(paths)?;
+    plugins::run(paths, plugins::With::Tests)?;
     let mut cargo = process::cargo(paths);
     cargo.args(["test", "--workspace"]).args(args);
     // Tests run side by side already; threads of libtorch on top of that only wait for each other.

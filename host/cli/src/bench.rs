@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anneal::conditioner::{Conditioner, Embedded, Embedder, EmbedderCall, EmbedderInput, EmbedderUse, ParamDecl};
-use anneal::config::{EmbedderConfig, LossKind, ScalingConfig, SigmaPer};
+use anneal::config::{Distance, EmbedderConfig, ScalingConfig, SigmaPer};
 use anneal::data::Batch;
 use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, SigmaSampler, Weighting, Wrapper};
 use anneal::error::ComponentError;
@@ -90,7 +90,12 @@ impl Embedder for Given {
     fn params(&self) -> &[ParamDecl] {
         &[]
     }
-    fn forward(&self, inputs: &[EmbedderInput<'_>], _: &[Tensor], _: &mut EmbedderCall<'_>) -> Result<Vec<Embedded>, ComponentError> {
+    fn forward(
+        &self,
+        inputs: &[EmbedderInput<'_>],
+        _: &[Tensor],
+        _: &mut EmbedderCall<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
         let tensors = inputs.iter().filter_map(|input| match input {
             EmbedderInput::Tensor { tensor, .. } => Some(Embedded { slot: None, tensor: tensor.shallow_clone() }),
             EmbedderInput::Texts { .. } => None,
@@ -139,7 +144,7 @@ impl Step {
         let shape = self.size.shape();
         let (model, mut state, num_params) = self.build(&shape, device)?;
         let mut loss = Loss {
-            kind: LossKind::L2,
+            distance: Distance::L2,
             sigma_per: SigmaPer::Clip,
             offset_noise_level: 0.0,
             sigma_sampler: Box::new(SvdSigmas),
@@ -199,7 +204,8 @@ impl Step {
         let network = VideoUNet::new(&config, &params.root());
         let entries = params.into_entries();
         let weights = entries.iter().map(|param| (param.path.clone(), param.tensor.shallow_clone())).collect();
-        let trained: Vec<_> = entries.into_iter().filter(|p| p.kind == ParamKind::Trained).map(|p| (p.path, p.tensor)).collect();
+        let trained: Vec<_> =
+            entries.into_iter().filter(|p| p.kind == ParamKind::Trained).map(|p| (p.path, p.tensor)).collect();
         let num_trained = trained.len();
         let flat = FlatParams::new(trained);
         let num_params = flat.values().numel() as i64;

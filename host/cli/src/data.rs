@@ -45,7 +45,11 @@ impl Data {
         for i in 0..args.batches {
             let batch = loader.next_batch()?;
             let name = out.file_stem().unwrap_or_default().to_string_lossy();
-            let path = if args.batches == 1 { out.clone() } else { out.with_file_name(format!("{name}-{}.png", args.first + i)) };
+            let path = if args.batches == 1 {
+                out.clone()
+            } else {
+                out.with_file_name(format!("{name}-{}.png", args.first + i))
+            };
             write_png(&batch_sheet(&batch), &path)?;
             println!("{}", path.display());
         }

@@ -106,7 +106,9 @@ impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         let exit = match error {
             CheckpointError::Io { .. } => Exit::Disk,
-            CheckpointError::Damaged { .. } | CheckpointError::None { .. } | CheckpointError::Misfit { .. } => Exit::Checkpoint,
+            CheckpointError::Damaged { .. } | CheckpointError::None { .. } | CheckpointError::Misfit { .. } => {
+                Exit::Checkpoint
+            }
         };
         Self::new(exit, error.to_string())
     }

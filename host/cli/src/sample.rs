@@ -73,7 +73,10 @@ impl Sample {
         let frames = run.batch.frames_per_scene;
         let samples = run.model.first_stage.decode(&latents?, frames);
 
-        let out = self.out.clone().unwrap_or_else(|| self.run.join("samples").join(format!("step-{}-seed-{}", run.step, run.seed)));
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| self.run.join("samples").join(format!("step-{}-seed-{}", run.step, run.seed)));
         let inputs = run.model.input(&run.batch)?;
         let conditions = condition_pictures(&run.model, &run.batch);
         let mut rows = vec![Row { label: "inputs", pictures: inputs }];

@@ -187,7 +187,9 @@ pub(crate) fn check_shape(shape: &Shape<'_>) -> Vec<ConfigProblem> {
         wrong("dropout", format!("{} is no probability below 1", shape.dropout), "use 0 for none");
     }
     let scales: Vec<u32> = (0..shape.channel_mult.len().min(31)).map(|level| 1 << level).collect();
-    if let Some(scale) = shape.attention_resolutions.iter().find(|scale| !scales.contains(scale)) {
+    if let Some(scale) = shape.attention_resolutions.iter().find(|scale| !scales.contains(scale))
+        && !scales.is_empty()
+    {
         let message = format!("{scale} is the downsampling factor of no level; those are {scales:?}");
         wrong("attention_resolutions", message, "list downsampling factors, not sizes in pixels");
     }
@@ -209,7 +211,11 @@ fn check_labels(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
     let sequential = matches!(shape.num_classes, Some(NumClasses::Numbers(NumberCondition::Sequential)));
     match shape.adm_in_channels {
         None if sequential => {
-            wrong("adm_in_channels", "is missing".into(), "num_classes = \"sequential\" needs the width of the vector condition");
+            wrong(
+                "adm_in_channels",
+                "is missing".into(),
+                "num_classes = \"sequential\" needs the width of the vector condition",
+            );
         }
         Some(0) => wrong("adm_in_channels", "must be 1 or more".into(), "give the width of the vector condition"),
         Some(_) if !sequential => {
@@ -226,7 +232,11 @@ fn check_heads(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
     let Heads { num_heads, num_head_channels } = shape.heads;
     let (key, unit, divisor) = match (num_heads, num_head_channels) {
         (None, None) => {
-            return wrong("num_head_channels", "neither this nor num_heads is set".into(), "set one of them, for example num_head_channels = 64");
+            return wrong(
+                "num_head_channels",
+                "neither this nor num_heads is set".into(),
+                "set one of them, for example num_head_channels = 64",
+            );
         }
         (Some(_), Some(_)) => {
             return wrong("num_heads", "has no effect beside num_head_channels".into(), "remove one of the two");

@@ -26,7 +26,12 @@ pub(crate) struct Embedding {
 
 impl Embedding {
     /// Keys `time_embed.{0,2}` and `label_emb`.
-    pub fn new(path: &Path, model_channels: i64, num_classes: Option<NumClasses>, adm_in_channels: Option<u32>) -> Self {
+    pub fn new(
+        path: &Path,
+        model_channels: i64,
+        num_classes: Option<NumClasses>,
+        adm_in_channels: Option<u32>,
+    ) -> Self {
         let width = 4 * model_channels;
         let time = Mlp::new(&path.sub("time_embed"), model_channels, width, width);
         let at = path.sub("label_emb");
@@ -114,6 +119,6 @@ mod tests {
     #[should_panic(expected = "no vector condition y")]
     fn a_missing_condition_is_named() {
         let embedding = Embedding::new(&Params::new(Device::Cpu, 1).root(), 8, Some(NumClasses::Table(3)), None);
-        embedding.forward(&Tensor::from_slice(&[0.5f32]), None);
+        let _ = embedding.forward(&Tensor::from_slice(&[0.5f32]), None);
     }
 }

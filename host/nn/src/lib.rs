@@ -9,6 +9,9 @@ mod params;
 mod config;
 /// Shape changes by name.
 pub mod shape;
+/// What the tests of layers and networks share.
+#[cfg(test)]
+mod testing;
 /// Layers: one operation each.
 pub mod layers;
 /// Blocks of layers.
@@ -19,8 +22,6 @@ mod embedding;
 mod network;
 /// What all UNets share.
 mod trunk;
-/// Layers under activation checkpointing.
-mod checkpointed;
 /// The image UNet.
 mod unet;
 /// The video UNet.

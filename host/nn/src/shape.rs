@@ -87,6 +87,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "num_video_frames = 4")]
     fn frames_divide_the_rows() {
-        split_time(&Tensor::zeros([6, 2, 4, 5], (Kind::Float, Device::Cpu)), 4);
+        let _ = split_time(&Tensor::zeros([6, 2, 4, 5], (Kind::Float, Device::Cpu)), 4);
     }
 }

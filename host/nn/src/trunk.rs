@@ -1,9 +1,11 @@
 //! The trunk that all UNets share: levels down, a middle, and levels up with skip connections.
 
+mod checkpointed;
+
 use tch::Tensor;
 
+use self::checkpointed::Checkpointed;
 use crate::blocks::Resample;
-use crate::checkpointed::Checkpointed;
 use crate::layers::{Conv, ConvConfig, Downsample, GroupNorm, Upsample};
 use crate::params::Path;
 
@@ -161,7 +163,8 @@ impl Builder<'_> {
         for level in 0..config.channel_mult.len() {
             for block in 0..config.num_res_blocks[level] {
                 let at = path.sub(stages.len());
-                let mut stage = vec![self.res_block(&at.sub(0), self.channels, self.level_channels(level), Resample::Keep)];
+                let mut stage =
+                    vec![self.res_block(&at.sub(0), self.channels, self.level_channels(level), Resample::Keep)];
                 stage.extend(self.attention(&at.sub(1), Place::Level { level, block }));
                 stages.push(stage);
                 self.skips.push(self.channels);

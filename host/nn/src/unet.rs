@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::blocks::{
-    Resample, ResBlock, ResBlockConfig, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig,
+    ResBlock, ResBlockConfig, Resample, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig,
 };
 use crate::config::{
     AttentionType, ConfigProblem, Heads, NumClasses, PerLevel, Shape, check_shape, depth_one, four_levels, two, yes,
@@ -265,3 +265,7 @@ impl Network for UNet {
         self.trunk.forward(input.x, &call)
     }
 }
+
+#[cfg(test)]
+#[path = "unet_tests.rs"]
+mod tests;

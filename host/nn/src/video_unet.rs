@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::blocks::{
-    Resample, ResBlockConfig, SpatialTransformerConfig, SpatialVideoTransformer, SpatialVideoTransformerConfig,
+    ResBlockConfig, Resample, SpatialTransformerConfig, SpatialVideoTransformer, SpatialVideoTransformerConfig,
     TransformerBlockConfig, VideoResBlock, VideoResBlockConfig,
 };
 use crate::config::{
-    AttentionType, ConfigProblem, Heads, KernelSize, MergeStrategy, NumClasses, PerLevel, Shape, check_shape, depth_one,
-    four_levels, two, yes,
+    AttentionType, ConfigProblem, Heads, KernelSize, MergeStrategy, NumClasses, PerLevel, Shape, check_shape,
+    depth_one, four_levels, two, yes,
 };
 use crate::embedding::Embedding;
 use crate::network::{Network, NetworkInput};
@@ -307,3 +307,7 @@ impl Network for VideoUNet {
         self.trunk.forward(input.x, &call)
     }
 }
+
+#[cfg(test)]
+#[path = "video_unet_tests.rs"]
+mod tests;

@@ -43,7 +43,8 @@ pub fn load_beside_libtorch() -> Result<(), TorchError> {
 fn beside(maps: &str) -> Vec<PathBuf> {
     let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"));
     let lib = line.and_then(|line| line.find('/').map(|at| Path::new(&line[at..]))).and_then(Path::parent);
-    let folders = lib.into_iter().flat_map(|lib| [lib.parent().map(|root| root.join("cuda/lib")), Some(lib.to_owned())]);
+    let folders =
+        lib.into_iter().flat_map(|lib| [lib.parent().map(|root| root.join("cuda/lib")), Some(lib.to_owned())]);
     folders.flatten().map(|folder| folder.join("libtorch_cuda.so")).collect()
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct AutocastState {
     cache: c_int,
 }
 
-pub(crate) type Run = unsafe extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize) -> c_int;
+pub(crate) type Run =
+    unsafe extern "C" fn(*mut c_void, *const *mut C_tensor, usize, *mut *mut C_tensor, usize) -> c_int;
 pub(crate) type DropClosure = unsafe extern "C" fn(*mut c_void);
 
 unsafe extern "C" {
@@ -42,7 +43,12 @@ unsafe extern "C" {
     pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
-    pub(crate) fn anneal_torch_empty_meta(sizes: *const i64, rank: usize, kind: c_int, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_empty_meta(
+        sizes: *const i64,
+        rank: usize,
+        kind: c_int,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
     pub(crate) fn anneal_torch_autocast_push(cuda: c_int, kind: c_int, old: *mut AutocastState) -> c_int;
     pub(crate) fn anneal_torch_autocast_pop(cuda: c_int, old: *const AutocastState) -> c_int;
     pub(crate) fn anneal_torch_checkpoint(

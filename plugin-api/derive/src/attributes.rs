@@ -23,10 +23,7 @@ const BOUNDS: [&str; 4] = ["min", "max", "exclusive_min", "exclusive_max"];
 impl FieldAttributes {
     pub fn parse(attributes: &[Attribute]) -> syn::Result<Self> {
         let mut parsed = Self::default();
-        for attribute in attributes
-            .iter()
-            .filter(|attribute| attribute.path().is_ident("config"))
-        {
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("config")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("default") {
                     parsed.default = Some(match meta.value() {
@@ -53,10 +50,7 @@ impl FieldAttributes {
 /// The function of `#[config(check = FUNCTION)]` on a struct.
 pub fn check_function(attributes: &[Attribute]) -> syn::Result<Option<Expr>> {
     let mut check = None;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("config"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("config")) {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("check") {
                 return Err(meta.error("expected check"));
@@ -72,9 +66,7 @@ pub fn check_function(attributes: &[Attribute]) -> syn::Result<Option<Expr>> {
 pub fn description(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text), ..
-            }) => Some(text.value().trim().to_owned()),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
             _ => None,
         },
         _ => None,

@@ -5,22 +5,12 @@ use quote::quote;
 use syn::{DataEnum, DeriveInput, Fields};
 
 pub fn expand(input: &DeriveInput, data: &DataEnum) -> syn::Result<TokenStream> {
-    if let Some(variant) = data
-        .variants
-        .iter()
-        .find(|variant| !matches!(variant.fields, Fields::Unit))
-    {
-        return Err(syn::Error::new_spanned(
-            variant,
-            "Config is derived for enums of unit variants",
-        ));
+    if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
+        return Err(syn::Error::new_spanned(variant, "Config is derived for enums of unit variants"));
     }
     let name = &input.ident;
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let names: Vec<String> = variants
-        .iter()
-        .map(|variant| kebab_case(&variant.to_string()))
-        .collect();
+    let names: Vec<String> = variants.iter().map(|variant| kebab_case(&variant.to_string())).collect();
     Ok(quote! {
         impl ::plugin_api::config::Setting for #name {
             fn read(

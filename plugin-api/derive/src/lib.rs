@@ -22,10 +22,7 @@ pub fn derive_config(input: TokenStream) -> TokenStream {
     let result = match &input.data {
         Data::Struct(data) => table::expand(&input, data),
         Data::Enum(data) => choice::expand(&input, data),
-        Data::Union(_) => Err(syn::Error::new_spanned(
-            &input.ident,
-            "Config is derived for structs and enums",
-        )),
+        Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "Config is derived for structs and enums")),
     };
     result.unwrap_or_else(|error| error.to_compile_error()).into()
 }

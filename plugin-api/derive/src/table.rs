@@ -91,14 +91,7 @@ impl<'a> Key<'a> {
         let text = ident.to_string().trim_start_matches("r#").to_owned();
         let attributes = FieldAttributes::parse(&field.attrs)?;
         let local = format_ident!("field_{text}");
-        Ok(Self {
-            field: ident,
-            local,
-            text,
-            description: description(&field.attrs),
-            ty: &field.ty,
-            attributes,
-        })
+        Ok(Self { field: ident, local, text, description: description(&field.attrs), ty: &field.ty, attributes })
     }
 
     fn bounds(&self) -> TokenStream {
@@ -117,9 +110,7 @@ impl<'a> Key<'a> {
         let value = match &self.attributes.default {
             None => return quote!(<#ty as ::plugin_api::config::Setting>::IF_ABSENT),
             Some(DefaultValue::OfType) => quote!(<#ty as ::core::default::Default>::default()),
-            Some(DefaultValue::Value(Expr::Lit(ExprLit {
-                lit: Lit::Str(text), ..
-            }))) => {
+            Some(DefaultValue::Value(Expr::Lit(ExprLit { lit: Lit::Str(text), .. }))) => {
                 quote!(::std::string::String::from(#text))
             }
             Some(DefaultValue::Value(value)) => quote!(#value),

@@ -24,10 +24,7 @@ impl Bounds {
             (self.exclusive_min.filter(|min| number <= *min), "is not more than"),
             (self.exclusive_max.filter(|max| number >= *max), "is not less than"),
         ];
-        match rules
-            .into_iter()
-            .find_map(|(bound, rule)| bound.map(|bound| (bound, rule)))
-        {
+        match rules.into_iter().find_map(|(bound, rule)| bound.map(|bound| (bound, rule))) {
             Some((bound, rule)) => Err(ConfigError::new(at, format!("{number} {rule} {bound}"))),
             None => Ok(()),
         }
@@ -45,11 +42,7 @@ impl Bounds {
         for (name, bound) in rules {
             if let Some(bound) = bound {
                 let whole = integer && bound.fract() == 0.0;
-                schema[name] = if whole {
-                    Value::from(bound as i64)
-                } else {
-                    Value::from(bound)
-                };
+                schema[name] = if whole { Value::from(bound as i64) } else { Value::from(bound) };
             }
         }
     }

@@ -29,21 +29,13 @@ impl Property {
         if let Some(value) = value.filter(|value| !value.is_null()) {
             schema["default"] = value;
         }
-        Self {
-            name,
-            schema,
-            required: default.is_none(),
-        }
+        Self { name, schema, required: default.is_none() }
     }
 }
 
 /// The schema of a table that holds these keys and no others.
 pub fn object_schema(title: &str, description: &str, properties: Vec<Property>) -> Value {
-    let required: Vec<&str> = properties
-        .iter()
-        .filter(|key| key.required)
-        .map(|key| key.name)
-        .collect();
+    let required: Vec<&str> = properties.iter().filter(|key| key.required).map(|key| key.name).collect();
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
@@ -56,11 +48,8 @@ pub fn object_schema(title: &str, description: &str, properties: Vec<Property>) 
         schema["required"] = Value::from(required);
     }
     schema["additionalProperties"] = Value::from(false);
-    schema["properties"] = properties
-        .into_iter()
-        .map(|key| (key.name.to_owned(), key.schema))
-        .collect::<Map<_, _>>()
-        .into();
+    schema["properties"] =
+        properties.into_iter().map(|key| (key.name.to_owned(), key.schema)).collect::<Map<_, _>>().into();
     schema
 }
 
@@ -92,9 +81,7 @@ pub fn assert_schema(schema: &Value, path: impl AsRef<Path>) {
         std::fs::write(path, text + "\n").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         return;
     }
-    let committed = std::fs::read(path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let committed = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     assert!(
         committed.as_ref() == Some(schema),
         "{} is not the schema of the settings; UPDATE_SCHEMAS=1 cargo test writes it",

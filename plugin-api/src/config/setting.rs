@@ -63,11 +63,8 @@ pub fn expect_object<'a>(value: &'a Value, at: &str, errors: &mut Vec<ConfigErro
 /// Adds an error for each key of `map` that is not one of `known`.
 pub fn refuse_unknown_keys(map: &Map<String, Value>, known: &[&str], at: &str, errors: &mut Vec<ConfigError>) {
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-        let names = if known.is_empty() {
-            "there are none".to_owned()
-        } else {
-            format!("known are {}", known.join(", "))
-        };
+        let names =
+            if known.is_empty() { "there are none".to_owned() } else { format!("known are {}", known.join(", ")) };
         errors.push(ConfigError::new(pointer(at, key), format!("unknown key; {names}")));
     }
 }
@@ -141,10 +138,7 @@ fn whole_number(value: &Value) -> Option<i128> {
     if let Some(number) = value.as_u64() {
         return Some(number.into());
     }
-    value
-        .as_f64()
-        .filter(|number| number.fract() == 0.0 && number.abs() <= LARGEST_EXACT)
-        .map(|number| number as i128)
+    value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= LARGEST_EXACT).map(|number| number as i128)
 }
 
 macro_rules! integer_setting {
@@ -245,11 +239,8 @@ impl<T: Setting> Setting for Vec<T> {
             return None;
         };
         // Each item is read, so that each error is told, before one of them fails the list.
-        let items: Vec<Option<T>> = items
-            .iter()
-            .enumerate()
-            .map(|(idx, item)| T::read(item, bounds, &format!("{at}/{idx}"), errors))
-            .collect();
+        let items: Vec<Option<T>> =
+            items.iter().enumerate().map(|(idx, item)| T::read(item, bounds, &format!("{at}/{idx}"), errors)).collect();
         items.into_iter().collect()
     }
 

@@ -50,11 +50,7 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 fn messages(value: Value) -> Vec<String> {
-    Everything::from_map(&map(value))
-        .unwrap_err()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Everything::from_map(&map(value)).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -82,10 +78,7 @@ fn values_are_read_by_their_types() {
     .unwrap();
     assert_eq!(config.sigma_min, 1.0);
     assert_eq!(config.sigma_max.as_slice(), [3, 4]);
-    assert_eq!(
-        (config.n_classes, config.fusing, config.flip),
-        (2, Fusing::SlowMean, true)
-    );
+    assert_eq!((config.n_classes, config.fusing, config.flip), (2, Fusing::SlowMean, true));
     assert_eq!((config.end, config.cycles), (Some(2.5), vec![10_000_000_000_000]));
 }
 
@@ -110,14 +103,8 @@ fn all_errors_are_told_with_their_pointers() {
             "/cycles/1: expected a whole number, got a number",
         ]
     );
-    assert_eq!(
-        messages(json!({ "n_classes": -1 })),
-        ["/n_classes: -1 is not between 0 and 4294967295"]
-    );
-    assert_eq!(
-        messages(json!({ "n_classes": 1, "end": 0.001 })),
-        ["/end: is below sigma_min"]
-    );
+    assert_eq!(messages(json!({ "n_classes": -1 })), ["/n_classes: -1 is not between 0 and 4294967295"]);
+    assert_eq!(messages(json!({ "n_classes": 1, "end": 0.001 })), ["/end: is below sigma_min"]);
 }
 
 #[test]

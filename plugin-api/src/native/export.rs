@@ -88,9 +88,13 @@ static EMBEDDER: EmbedderV1 = EmbedderV1 {
     forward: Some(forward),
 };
 
-/// The plugin that has these entries; what the exported entry function returns.
+/// The plugin that has these entries, or null when it cannot be described; what the exported entry function returns.
 pub fn plugin_api(entries: &'static [Entry]) -> *const PluginApi {
-    let plugin = PLUGIN.get_or_init(|| {
+    catch_unwind(|| &raw const describe(entries).api).unwrap_or(ptr::null())
+}
+
+fn describe(entries: &'static [Entry]) -> &'static Plugin {
+    PLUGIN.get_or_init(|| {
         let listed: Vec<Value> = entries
             .iter()
             .map(|entry| json!({ "name": entry.name, "kind": "embedder", "schema": (entry.schema)() }))
@@ -108,8 +112,7 @@ pub fn plugin_api(entries: &'static [Entry]) -> *const PluginApi {
             get_extension: Some(get_extension),
         };
         Plugin { entries, api, _descriptor: descriptor }
-    });
-    &raw const plugin.api
+    })
 }
 
 unsafe extern "C" fn init(api: *const HostApi, ctx: *mut Ctx) -> Status {
@@ -237,14 +240,18 @@ unsafe fn run(instance: &Instance, call: &abi::Call, outputs: *mut Sink) -> Resu
     let raw: Vec<&abi::Input> =
         (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
     // SAFETY: an input's tensor is null or a live handle.
-    let tensors: Vec<_> = raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow(input.tensor) })).collect();
+    let tensors: Vec<_> =
+        raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow(input.tensor) })).collect();
     let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
         // SAFETY: the host's texts outlive the call.
         let name = unsafe { input.name.to_text() };
         match tensor {
             Some(tensor) => Input::Tensor { name, tensor },
             // SAFETY: as above.
-            None => Input::Texts { name, texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect() },
+            None => Input::Texts {
+                name,
+                texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect(),
+            },
         }
     });
     let inputs = Inputs(inputs.collect());

@@ -31,7 +31,9 @@ pub enum Level {
 pub fn log_enabled(level: Level) -> bool {
     HOST.get().is_some_and(|host| {
         // SAFETY: the host's table and the context live as long as the process.
-        unsafe { abi::member!(host.api, HostApi, log_enabled).is_some_and(|enabled| enabled(host.ctx(), level as i32) != 0) }
+        unsafe {
+            abi::member!(host.api, HostApi, log_enabled).is_some_and(|enabled| enabled(host.ctx(), level as i32) != 0)
+        }
     })
 }
 
@@ -143,7 +145,10 @@ impl Host {
         if code == status::OK {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Internal, format!("the host refused the parameter `{}` of shape {:?}", decl.name, decl.shape)))
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!("the host refused the parameter `{}` of shape {:?}", decl.name, decl.shape),
+        ))
     }
 
     pub(super) fn emit(&self, sink: *mut Sink, slot: Option<Slot>, tensor: Tensor) -> Result<()> {

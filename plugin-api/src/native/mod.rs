@@ -63,7 +63,9 @@
 //! text. The others panic, which the host reports too, but after a panic the instance is lost.
 
 #[cfg(panic = "abort")]
-compile_error!("a native plugin must unwind, or its first panic ends the host: remove `panic = \"abort\"` from its profile");
+compile_error!(
+    "a native plugin must unwind, or its first panic ends the host: remove `panic = \"abort\"` from its profile"
+);
 
 mod embedder;
 mod error;

@@ -86,7 +86,9 @@ impl<E: Embedder> Fixture<E> {
         let inputs = inputs.iter().enumerate().map(|(i, tensor)| Input::Tensor { name: format!("input{i}"), tensor });
         let draw = |purpose: &str, shape: &[i64]| match self.draws.get(purpose) {
             Some(numbers) if numbers.size() == shape => Ok(numbers.shallow_clone()),
-            Some(numbers) => Err(Error::argument(format!("`{purpose}` has shape {:?}, asked for {shape:?}", numbers.size()))),
+            Some(numbers) => {
+                Err(Error::argument(format!("`{purpose}` has shape {:?}, asked for {shape:?}", numbers.size())))
+            }
             None => Err(Error::argument(format!("the test gives no draw `{purpose}`"))),
         };
         let params = self.params.iter().collect();

@@ -19,9 +19,7 @@ pub fn sigmas(n: u32, num_timesteps: u32, linear_start: f64, linear_end: f64) ->
     let last = f64::from(num_timesteps - 1);
     let stride = if n == num_timesteps { 1.0 } else { last / f64::from(n) };
     // Truncated as the reference does it (numpy's linspace from the last step down, end point excluded, as integers).
-    Ok((0..n)
-        .map(|i| table[(f64::from(i) * -stride + last) as usize])
-        .collect())
+    Ok((0..n).map(|i| table[(f64::from(i) * -stride + last) as usize]).collect())
 }
 
 fn ascending(num_timesteps: u32, linear_start: f64, linear_end: f64) -> Vec<f64> {
@@ -53,12 +51,7 @@ mod tests {
         let five = sigmas(5, 1000, 0.00085, 0.012).unwrap();
         assert_close(&five, &[14.61464, 5.08776, 2.27646, 1.16058, 0.56928]);
         let seven = sigmas(7, 1000, 0.00085, 0.012).unwrap();
-        assert_close(
-            &seven,
-            &[
-                14.6146412, 6.668571, 3.5138779, 2.0544758, 1.2762351, 0.7900609, 0.4380617,
-            ],
-        );
+        assert_close(&seven, &[14.6146412, 6.668571, 3.5138779, 2.0544758, 1.2762351, 0.7900609, 0.4380617]);
     }
 
     #[test]

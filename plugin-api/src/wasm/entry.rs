@@ -38,12 +38,7 @@ pub struct EntryDescriptor {
 impl EntryDescriptor {
     /// The entry `name` that `T` implements.
     pub const fn of<T: Entry>(name: &'static str, kind: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            schema: <T::Config as Config>::schema,
-            check: check::<T>,
-        }
+        Self { name, kind, schema: <T::Config as Config>::schema, check: check::<T> }
     }
 
     /// The JSON Schema of the settings.

@@ -40,19 +40,12 @@ pub struct Error {
 impl Error {
     /// A failure of a class.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            path: None,
-        }
+        Self { code, message: message.into(), path: None }
     }
 
     /// The setting at a JSON pointer is wrong.
     pub fn invalid_config(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: Some(path.into()),
-            ..Self::new(ErrorCode::InvalidConfig, message)
-        }
+        Self { path: Some(path.into()), ..Self::new(ErrorCode::InvalidConfig, message) }
     }
 
     /// An argument of the call is wrong.

@@ -45,11 +45,7 @@ pub fn start<T: ?Sized, E: Entry>(
     erase: fn(E) -> Box<T>,
 ) -> Result<()> {
     let entry = erase(build(config)?);
-    slot.with(|slot| {
-        slot.0
-            .set(entry)
-            .map_err(|_| Error::new(ErrorCode::Internal, "init was called twice"))
-    })
+    slot.with(|slot| slot.0.set(entry).map_err(|_| Error::new(ErrorCode::Internal, "init was called twice")))
 }
 
 /// Sends a panic's message to the host: all it sees by itself is `unreachable`.
@@ -75,17 +71,10 @@ fn parse(config: &str) -> Result<Map<String, Value>> {
 /// `lifecycle.check-config`.
 pub fn check_config(plugin: &Plugin, entry: &str, config: &str) -> Vec<Diagnostic> {
     install_panic_hook();
-    let diagnostic = |path: String, message: String| Diagnostic {
-        severity: Severity::Error,
-        path,
-        message,
-    };
+    let diagnostic = |path: String, message: String| Diagnostic { severity: Severity::Error, path, message };
     let checked = plugin.entry(entry).and_then(|entry| Ok(entry.check(&parse(config)?)));
     match checked {
-        Ok(errors) => errors
-            .into_iter()
-            .map(|error| diagnostic(error.path, error.message))
-            .collect(),
+        Ok(errors) => errors.into_iter().map(|error| diagnostic(error.path, error.message)).collect(),
         Err(error) => vec![diagnostic(String::new(), error.message)],
     }
 }
@@ -142,10 +131,7 @@ impl weighting::Guest for Component {
     fn weights(sigmas: Vec<f64>) -> Result<Vec<f64>, PluginError> {
         Ok(WEIGHTING.with(|slot| {
             let entry = slot.get()?;
-            sigmas
-                .into_iter()
-                .map(|sigma| entry.weight(sigma))
-                .collect::<Result<_>>()
+            sigmas.into_iter().map(|sigma| entry.weight(sigma)).collect::<Result<_>>()
         })?)
     }
 }
@@ -154,14 +140,9 @@ impl sampling::Guest for Component {
     fn estimate(num_steps: u32) -> sampling::Cost {
         // An instance that was not started can do nothing, and that is its cost.
         let cost = SAMPLER.with(|slot| slot.get().map(|entry| entry.estimate(num_steps)));
-        let (denoise_calls, live_latents, draws_noise) = cost.map_or((0, 0, false), |cost| {
-            (cost.denoise_calls, cost.live_latents, cost.draws_noise)
-        });
-        sampling::Cost {
-            denoise_calls,
-            live_latents,
-            draws_noise,
-        }
+        let (denoise_calls, live_latents, draws_noise) =
+            cost.map_or((0, 0, false), |cost| (cost.denoise_calls, cost.live_latents, cost.draws_noise));
+        sampling::Cost { denoise_calls, live_latents, draws_noise }
     }
 
     fn sample(x: sampling::Latent, sigmas: Vec<f64>, rng: &sampling::Noise) -> Result<sampling::Latent, PluginError> {
@@ -181,11 +162,7 @@ impl From<Error> for PluginError {
             ErrorCode::Cancelled => WireCode::Cancelled,
             ErrorCode::Internal => WireCode::Internal,
         };
-        Self {
-            code,
-            message: error.message,
-            path: error.path,
-        }
+        Self { code, message: error.message, path: error.path }
     }
 }
 
@@ -200,10 +177,6 @@ impl From<PluginError> for Error {
             WireCode::Cancelled => ErrorCode::Cancelled,
             WireCode::Internal => ErrorCode::Internal,
         };
-        Self {
-            code,
-            message: error.message,
-            path: error.path,
-        }
+        Self { code, message: error.message, path: error.path }
     }
 }

@@ -22,10 +22,7 @@ pub struct Run<'a> {
 impl Latent {
     pub(super) fn new(values: Vec<f64>, ledger: &Rc<RefCell<Ledger>>) -> Result<Self> {
         ledger.borrow_mut().create()?;
-        Ok(Self {
-            values,
-            ledger: ledger.clone(),
-        })
+        Ok(Self { values, ledger: ledger.clone() })
     }
 
     pub(super) fn values(&self) -> Vec<f64> {
@@ -83,11 +80,8 @@ impl Latent {
     /// # Errors
     /// Never here; on the host when the user stopped.
     pub fn error_ratio(&self, reference: &Self, atol: f64, rtol: f64) -> Result<f64> {
-        let ratios = self
-            .values
-            .iter()
-            .zip(&reference.values)
-            .map(|(value, wanted)| value / (atol + rtol * wanted.abs()));
+        let ratios =
+            self.values.iter().zip(&reference.values).map(|(value, wanted)| value / (atol + rtol * wanted.abs()));
         Ok((ratios.map(|ratio| ratio * ratio).sum::<f64>() / self.values.len() as f64).sqrt())
     }
 
@@ -118,17 +112,12 @@ fn finite(coefficient: f64) -> Result<()> {
     if coefficient.is_finite() {
         return Ok(());
     }
-    Err(Error::invalid_argument(format!(
-        "coefficient {coefficient} is not finite"
-    )))
+    Err(Error::invalid_argument(format!("coefficient {coefficient} is not finite")))
 }
 
 impl Run<'_> {
     pub(super) fn new(ledger: &Rc<RefCell<Ledger>>) -> Self {
-        Self {
-            ledger: ledger.clone(),
-            lifetime: PhantomData,
-        }
+        Self { ledger: ledger.clone(), lifetime: PhantomData }
     }
 
     /// Standard normal noise like the latent, the next of the run's stream.

@@ -73,10 +73,7 @@ impl Latent {
 }
 
 fn handles<'a>(terms: &[(f64, &'a Latent)]) -> Vec<(f64, &'a tensors::Latent)> {
-    terms
-        .iter()
-        .map(|(coefficient, latent)| (*coefficient, &latent.0))
-        .collect()
+    terms.iter().map(|(coefficient, latent)| (*coefficient, &latent.0)).collect()
 }
 
 impl<'a> Run<'a> {

@@ -57,11 +57,7 @@ pub struct Outcome {
 impl Host {
     /// A host with this model, which gets the values and sigma.
     pub fn new(model: impl FnMut(&[f64], f64) -> Vec<f64> + 'static) -> Self {
-        Self {
-            model: Box::new(model),
-            noise: VecDeque::new(),
-            stop_after: usize::MAX,
-        }
+        Self { model: Box::new(model), noise: VecDeque::new(), stop_after: usize::MAX }
     }
 
     /// With these draws of noise, in order.
@@ -89,10 +85,7 @@ impl Host {
         let values = sampler.sample(latent, sigmas, &Run::new(&ledger))?.values();
         let ledger = ledger.borrow();
         if ledger.live > 0 {
-            return Err(Error::new(
-                ErrorCode::Internal,
-                format!("{} latents are still alive", ledger.live),
-            ));
+            return Err(Error::new(ErrorCode::Internal, format!("{} latents are still alive", ledger.live)));
         }
         Ok(Outcome {
             values,
@@ -117,15 +110,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     fn new(host: Host, cost: Cost) -> Self {
-        Self {
-            host,
-            cost,
-            live: 0,
-            peak: 0,
-            denoised_at: Vec::new(),
-            draws: 0,
-            steps: 0,
-        }
+        Self { host, cost, live: 0, peak: 0, denoised_at: Vec::new(), draws: 0, steps: 0 }
     }
 
     pub(super) fn create(&mut self) -> Result<()> {
@@ -142,10 +127,7 @@ impl Ledger {
             return Err(Error::invalid_argument(format!("denoise at sigma {sigma}")));
         }
         if self.denoised_at.len() == self.cost.denoise_calls as usize {
-            return Err(exhausted(format!(
-                "more than {} calls of the model",
-                self.cost.denoise_calls
-            )));
+            return Err(exhausted(format!("more than {} calls of the model", self.cost.denoise_calls)));
         }
         self.denoised_at.push(sigma);
         Ok((self.host.model)(values, sigma))
@@ -156,10 +138,7 @@ impl Ledger {
             return Err(exhausted("noise drawn, which the estimate excludes".to_owned()));
         }
         self.draws += 1;
-        self.host
-            .noise
-            .pop_front()
-            .ok_or_else(|| exhausted(format!("no noise for draw {}", self.draws)))
+        self.host.noise.pop_front().ok_or_else(|| exhausted(format!("no noise for draw {}", self.draws)))
     }
 
     pub(super) fn progress(&mut self, step: usize, total: usize) -> Result<()> {

@@ -22,24 +22,16 @@ impl Edm {
         if self.sigma_min < self.sigma_max {
             return Ok(());
         }
-        let message = format!(
-            "sigma_max = {} must be above sigma_min = {}",
-            self.sigma_max, self.sigma_min
-        );
+        let message = format!("sigma_max = {} must be above sigma_min = {}", self.sigma_max, self.sigma_min);
         Err(ConfigError::new("", message))
     }
 }
 
 impl Discretization for Edm {
     fn sigmas(&self, n: u32) -> Result<Vec<f64>> {
-        let (high, low) = (
-            self.sigma_max.powf(self.rho.recip()),
-            self.sigma_min.powf(self.rho.recip()),
-        );
+        let (high, low) = (self.sigma_max.powf(self.rho.recip()), self.sigma_min.powf(self.rho.recip()));
         let last = f64::from(n.max(2) - 1);
-        Ok((0..n)
-            .map(|i| (high + f64::from(i) / last * (low - high)).powf(self.rho))
-            .collect())
+        Ok((0..n).map(|i| (high + f64::from(i) / last * (low - high)).powf(self.rho)).collect())
     }
 }
 
@@ -60,21 +52,9 @@ struct LegacyDdpm {
 
 impl LegacyDdpm {
     fn check(&self) -> Result<(), ConfigError> {
-        let all = ddpm::sigmas(
-            self.num_timesteps,
-            self.num_timesteps,
-            self.linear_start,
-            self.linear_end,
-        );
+        let all = ddpm::sigmas(self.num_timesteps, self.num_timesteps, self.linear_start, self.linear_end);
         let finite = all.is_ok_and(|sigmas| sigmas.iter().all(|sigma| sigma.is_finite()));
-        if finite {
-            Ok(())
-        } else {
-            Err(ConfigError::new(
-                "",
-                "these betas leave no signal: a sigma is not finite",
-            ))
-        }
+        if finite { Ok(()) } else { Err(ConfigError::new("", "these betas leave no signal: a sigma is not finite")) }
     }
 }
 
@@ -103,15 +83,9 @@ impl Family {
     /// The published grid of ten steps. Its last value is where the tenth step would end if not at zero.
     fn grid(&self) -> [f64; 11] {
         match self {
-            Self::Sd15 => [
-                14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029,
-            ],
-            Self::Sdxl => [
-                14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029,
-            ],
-            Self::Svd => [
-                700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002,
-            ],
+            Self::Sd15 => [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029],
+            Self::Sdxl => [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029],
+            Self::Svd => [700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002],
         }
     }
 }
@@ -156,9 +130,8 @@ mod tests {
         let svd: Edm = entry(json!({ "sigma_max": 700 })).unwrap();
         assert_close(&svd.sigmas(5).unwrap(), &[700.0, 134.8545, 15.5900, 0.6781, 0.002]);
         let default: Edm = entry(json!({})).unwrap();
-        let ten = [
-            79.99998, 42.41518, 21.10867, 9.7232008, 4.066123, 1.5017415, 0.4699788, 0.1166385, 0.0204353, 0.002,
-        ];
+        let ten =
+            [79.99998, 42.41518, 21.10867, 9.7232008, 4.066123, 1.5017415, 0.4699788, 0.1166385, 0.0204353, 0.002];
         assert_close(&default.sigmas(10).unwrap(), &ten);
         assert_close(&default.sigmas(1).unwrap(), &[80.0]);
     }
@@ -172,14 +145,8 @@ mod tests {
     #[test]
     fn legacy_ddpm_is_the_references() {
         let ddpm: LegacyDdpm = entry(json!({})).unwrap();
-        assert_close(
-            &ddpm.sigmas(5).unwrap(),
-            &[14.61464, 5.08776, 2.27646, 1.16058, 0.56928],
-        );
-        assert_eq!(
-            ddpm.sigmas(1001).unwrap_err().code,
-            plugin_api::wasm::ErrorCode::Unsupported
-        );
+        assert_close(&ddpm.sigmas(5).unwrap(), &[14.61464, 5.08776, 2.27646, 1.16058, 0.56928]);
+        assert_eq!(ddpm.sigmas(1001).unwrap_err().code, plugin_api::wasm::ErrorCode::Unsupported);
         assert!(entry::<LegacyDdpm>(json!({ "linear_end": 0.9999, "num_timesteps": 100_000 })).is_err());
     }
 

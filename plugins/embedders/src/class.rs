@@ -36,13 +36,15 @@ impl Embedder for Class {
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
         let labels = inputs.tensor()?;
         if labels.dim() != 1 || labels.is_floating_point() {
-            let message = format!("wants labels of shape [n], integers; got {:?} of {:?}", labels.size(), labels.kind());
+            let message =
+                format!("wants labels of shape [n], integers; got {:?} of {:?}", labels.size(), labels.kind());
             return Err(Error::argument(message));
         }
         // On a GPU a label out of range would end the process instead of returning an error.
         let (low, high) = (labels.min().int64_value(&[]), labels.max().int64_value(&[]));
         if low < 0 || high >= self.settings.n_classes {
-            let message = format!("labels reach from {low} to {high}, classes from 0 to {}", self.settings.n_classes - 1);
+            let message =
+                format!("labels reach from {low} to {high}, classes from 0 to {}", self.settings.n_classes - 1);
             return Err(Error::argument(message));
         }
         let rows = Tensor::f_embedding(call.param(self.table), &labels.to_kind(Kind::Int64), -1, false, false)?;

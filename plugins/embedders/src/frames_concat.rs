@@ -42,7 +42,10 @@ fn check(settings: &Settings) -> std::result::Result<(), ConfigError> {
         return Err(ConfigError::new("", "`noise_p_mean` and `noise_p_std` are given together or not at all"));
     }
     if settings.sigma_dim.is_some() && settings.noise_p_mean.is_none() && settings.noise_sigma.is_none() {
-        return Err(ConfigError::new("/sigma_dim", "there is no noise level to emit: give `noise_p_mean` and `noise_p_std`, or `noise_sigma`"));
+        return Err(ConfigError::new(
+            "/sigma_dim",
+            "there is no noise level to emit: give `noise_p_mean` and `noise_p_std`, or `noise_sigma`",
+        ));
     }
     Ok(())
 }
@@ -69,16 +72,20 @@ impl Embedder for FramesConcat {
         let expected = call.num_scenes() * n_cond_frames;
         if frames.dim() != 4 || frames.size()[0] != expected {
             let (scenes, size) = (call.num_scenes(), frames.size());
-            let message = format!("wants [{expected}, c, h, w]: {n_cond_frames} conditioning frames for each of {scenes} scenes; got {size:?}");
+            let message = format!(
+                "wants [{expected}, c, h, w]: {n_cond_frames} conditioning frames for each of {scenes} scenes; got {size:?}"
+            );
             return Err(Error::argument(message));
         }
         let sigmas = self.sigmas(call)?;
-        let mut value = frames.shallow_clone();
-        if let Some(sigmas) = &sigmas {
-            let noise = call.normal("noise", &frames.size())?.to_device(frames.device()).to_kind(frames.kind());
-            let per_frame = repeat(sigmas, n_cond_frames).to_device(frames.device()).to_kind(frames.kind());
-            value = value + noise * per_frame.reshape([-1, 1, 1, 1]);
-        }
+        let value = match &sigmas {
+            Some(sigmas) => {
+                let noise = call.normal("noise", &frames.size())?.to_device(frames.device()).to_kind(frames.kind());
+                let per_frame = repeat(sigmas, n_cond_frames).to_device(frames.device()).to_kind(frames.kind());
+                frames + noise * per_frame.reshape([-1, 1, 1, 1])
+            }
+            None => frames.shallow_clone(),
+        };
         let copies = if n_cond_frames == 1 { n_copies } else { 1 };
         let outputs = Outputs::to(Slot::Concat, repeat(&(value * scale_factor), copies)); // [b, ...] -> [b*t, ...]
         let (Some(dim), Some(sigmas)) = (sigma_dim, sigmas) else { return Ok(outputs) };
@@ -95,7 +102,8 @@ impl FramesConcat {
             return Ok(Some((call.normal("sigma", &[call.num_scenes()])? * std + mean).exp()));
         }
         let fixed = noise_sigma.or(noise_p_mean.and(Some(SAMPLING_SIGMA)));
-        Ok(fixed.map(|sigma| Tensor::full([call.num_scenes()], sigma, (Kind::Float, plugin_api::native::tch::Device::Cpu))))
+        Ok(fixed
+            .map(|sigma| Tensor::full([call.num_scenes()], sigma, (Kind::Float, plugin_api::native::tch::Device::Cpu))))
     }
 }
 
@@ -123,7 +131,8 @@ mod tests {
     #[test]
     fn the_noise_level_is_drawn_for_each_scene_and_shared_by_its_copies() {
         let (frames, noise) = (random(&[2, 3, 4, 4]), random(&[2, 3, 4, 4]));
-        let settings = json!({ "n_copies": 3, "noise_p_mean": -3.0, "noise_p_std": 0.5, "sigma_dim": 6, "scale_factor": 0.5 });
+        let settings =
+            json!({ "n_copies": 3, "noise_p_mean": -3.0, "noise_p_std": 0.5, "sigma_dim": 6, "scale_factor": 0.5 });
         let z = Tensor::from_slice(&[-1.0_f32, 2.0]);
         let fixture = fixture(settings).scenes(2, 3).draw("sigma", z).draw("noise", noise.shallow_clone());
         let outputs = fixture.train(&[&frames]).unwrap();

@@ -35,7 +35,8 @@ mod tests {
     #[test]
     fn inputs_come_out_in_order_and_without_a_slot() {
         let fixture = Fixture::<Identity>::new(json!({})).unwrap();
-        let (a, b) = (Tensor::ones([2, 3], (Kind::Float, Device::Cpu)), Tensor::zeros([2, 1, 4, 4], (Kind::Float, Device::Cpu)));
+        let (a, b) =
+            (Tensor::ones([2, 3], (Kind::Float, Device::Cpu)), Tensor::zeros([2, 1, 4, 4], (Kind::Float, Device::Cpu)));
         let outputs = fixture.train(&[&a, &b]).unwrap();
         let got: Vec<_> = outputs.iter().map(|(slot, tensor)| (*slot, tensor.size())).collect();
         assert_eq!(got, [(None, vec![2, 3]), (None, vec![2, 1, 4, 4])]);

@@ -80,7 +80,9 @@ mod tests {
         let outputs = fixture.sample(&[&Tensor::from_slice(&[1_i64, 2])]).unwrap();
         let expected = Tensor::from_slice2(&[[1_f32.cos(), 1_f32.sin(), 0.0], [2_f32.cos(), 2_f32.sin(), 0.0]]);
         assert!(outputs[0].1.allclose(&expected, 1e-5, 1e-6, false));
-        let error = fixture.sample(&[&Tensor::zeros([1, 2, 3], (Kind::Float, plugin_api::native::tch::Device::Cpu))]).unwrap_err();
+        let error = fixture
+            .sample(&[&Tensor::zeros([1, 2, 3], (Kind::Float, plugin_api::native::tch::Device::Cpu))])
+            .unwrap_err();
         assert!(error.message.contains("[1, 2, 3]"), "{error}");
     }
 }

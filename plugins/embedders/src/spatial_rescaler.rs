@@ -52,7 +52,10 @@ pub enum Method {
 
 fn check(settings: &Settings) -> std::result::Result<(), ConfigError> {
     if settings.kernel_size % 2 == 0 {
-        return Err(ConfigError::new("/kernel_size", format!("{} is even; the size is kept only by an odd kernel", settings.kernel_size)));
+        return Err(ConfigError::new(
+            "/kernel_size",
+            format!("{} is even; the size is kept only by an odd kernel", settings.kernel_size),
+        ));
     }
     if settings.method == Method::Trilinear && settings.wrap_video {
         return Err(ConfigError::new("/method", "trilinear resizes over time too, which `wrap_video` rules out"));
@@ -75,7 +78,8 @@ impl Embedder for SpatialRescaler {
         let mapper = mapped.map(|out_channels| {
             // PyTorch's default for convolutions.
             let init = Init::Uniform { bound: 1.0 / ((in_channels * kernel_size * kernel_size) as f64).sqrt() };
-            let weight = params.declare("channel_mapper.weight", &[out_channels, in_channels, kernel_size, kernel_size], init);
+            let weight =
+                params.declare("channel_mapper.weight", &[out_channels, in_channels, kernel_size, kernel_size], init);
             (weight, bias.then(|| params.declare("channel_mapper.bias", &[out_channels], init)))
         });
         Ok(Self { settings, mapper })
@@ -149,7 +153,8 @@ mod tests {
     fn methods_give_the_values_worked_out_by_hand() {
         // Pixels 0 to 15 in rows of four; halved, a target pixel lies between four of them.
         let input = image(&[1, 1, 4, 4]);
-        let values = |method: &str| Vec::<f32>::try_from(resized(json!({ "method": method }), &input).flatten(0, -1)).unwrap();
+        let values =
+            |method: &str| Vec::<f32>::try_from(resized(json!({ "method": method }), &input).flatten(0, -1)).unwrap();
         assert_eq!(values("nearest"), [0.0, 2.0, 8.0, 10.0]);
         assert_eq!(values("bilinear"), [2.5, 4.5, 10.5, 12.5]);
         assert_eq!(values("area"), [2.5, 4.5, 10.5, 12.5]);
@@ -162,7 +167,10 @@ mod tests {
     fn stages_odd_sizes_and_growth() {
         assert_eq!(resized(json!({ "n_stages": 2 }), &image(&[2, 3, 16, 20])).size(), [2, 3, 4, 5]);
         assert_eq!(resized(json!({ "method": "area" }), &image(&[1, 3, 9, 14])).size(), [1, 3, 4, 7]);
-        assert_eq!(resized(json!({ "method": "nearest", "multiplier": 2.0 }), &image(&[1, 2, 5, 4])).size(), [1, 2, 10, 8]);
+        assert_eq!(
+            resized(json!({ "method": "nearest", "multiplier": 2.0 }), &image(&[1, 2, 5, 4])).size(),
+            [1, 2, 10, 8]
+        );
         assert_eq!(resized(json!({ "n_stages": 0 }), &image(&[1, 2, 5, 4])), image(&[1, 2, 5, 4]));
     }
 

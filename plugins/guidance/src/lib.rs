@@ -30,10 +30,7 @@ struct Linear {
 
 impl Guidance for Linear {
     fn scales(&self, sigmas: &[f64], num_frames: u32, _num_views: u32) -> Result<Vec<f64>> {
-        Ok(at_each_sigma(
-            sigmas,
-            linspace(self.min_scale, self.max_scale, num_frames),
-        ))
+        Ok(at_each_sigma(sigmas, linspace(self.min_scale, self.max_scale, num_frames)))
     }
 }
 
@@ -78,9 +75,7 @@ impl Guidance for Triangle {
             return Err(Error::invalid_config("/period", "a list of no periods"));
         }
         let frames = linspace(0.0, 1.0, num_frames).map(|at| {
-            let wave = self
-                .period_fusing
-                .fuse(periods.iter().map(|period| triangle(at / period)));
+            let wave = self.period_fusing.fuse(periods.iter().map(|period| triangle(at / period)));
             self.min_scale + wave * (self.max_scale - self.min_scale)
         });
         Ok(at_each_sigma(sigmas, frames))
@@ -126,9 +121,7 @@ struct Spatiotemporal {
 impl Guidance for Spatiotemporal {
     fn scales(&self, sigmas: &[f64], num_frames: u32, num_views: u32) -> Result<Vec<f64>> {
         if num_views == 0 || !num_frames.is_multiple_of(num_views) {
-            return Err(Error::invalid_argument(format!(
-                "{num_views} views do not divide {num_frames} frames"
-            )));
+            return Err(Error::invalid_argument(format!("{num_views} views do not divide {num_frames} frames")));
         }
         let views: Vec<f64> = linspace(0.0, 1.0, num_views).map(triangle).collect();
         let mut frames = Vec::new();

@@ -64,10 +64,7 @@ impl Cycles {
             ("/f_start", config.f_start.len()),
         ];
         if let Some((path, length)) = lengths.into_iter().find(|(_, length)| *length != count) {
-            return Err(Error::invalid_config(
-                path,
-                format!("{length} values for {count} cycles"),
-            ));
+            return Err(Error::invalid_config(path, format!("{length} values for {count} cycles")));
         }
         if let Some(idx) = (0..count).find(|&idx| config.warm_up_steps[idx] >= config.cycle_lengths[idx]) {
             let (warm_up, length) = (config.warm_up_steps[idx], config.cycle_lengths[idx]);
@@ -81,9 +78,7 @@ impl Cycles {
             max: config.f_max[idx],
             min: config.f_min[idx],
         };
-        Ok(Self {
-            cycles: (0..count).map(cycle).collect(),
-        })
+        Ok(Self { cycles: (0..count).map(cycle).collect() })
     }
 
     /// The cycle of a step, and the step within it. A cycle's end belongs to it; the last cycle's end is held.

@@ -46,10 +46,7 @@ impl WarmUpCosine {
         if self.warm_up_steps < self.max_decay_steps {
             return Ok(());
         }
-        let message = format!(
-            "{} is not above warm_up_steps = {}",
-            self.max_decay_steps, self.warm_up_steps
-        );
+        let message = format!("{} is not above warm_up_steps = {}", self.max_decay_steps, self.warm_up_steps);
         Err(ConfigError::new("/max_decay_steps", message))
     }
 }

@@ -20,10 +20,7 @@ fn assert_close(got: &[f64], expected: &[f64]) {
 #[test]
 fn constant_warms_up_when_told_to() {
     assert_eq!(factors::<Constant>(json!({}), [0, u64::MAX]), [1.0, 1.0]);
-    assert_eq!(
-        factors::<Constant>(json!({ "warm_up_steps": 4 }), 0..5),
-        [0.25, 0.5, 0.75, 1.0, 1.0]
-    );
+    assert_eq!(factors::<Constant>(json!({ "warm_up_steps": 4 }), 0..5), [0.25, 0.5, 0.75, 1.0, 1.0]);
 }
 
 #[test]
@@ -49,9 +46,7 @@ fn linear_takes_cycles_beyond_32_bits() {
 #[test]
 fn warm_up_cosine_is_the_references() {
     let config = json!({ "warm_up_steps": 2, "lr_min": 0.1, "lr_max": 1, "lr_start": 0, "max_decay_steps": 10 });
-    let expected = [
-        0.0, 0.5, 1.0, 0.9657, 0.8682, 0.7222, 0.55, 0.3778, 0.2318, 0.1343, 0.1, 0.1, 0.1,
-    ];
+    let expected = [0.0, 0.5, 1.0, 0.9657, 0.8682, 0.7222, 0.55, 0.3778, 0.2318, 0.1343, 0.1, 0.1, 0.1];
     assert_close(&factors::<WarmUpCosine>(config, 0..13), &expected);
 }
 
@@ -73,10 +68,7 @@ fn lists_that_do_not_fit_are_refused_by_name() {
         });
         build::<Linear>(config.as_object().unwrap()).err().unwrap().to_string()
     };
-    assert_eq!(
-        cycles(json!([2]), json!([0, 0]), json!([5])),
-        "/f_min: 2 values for 1 cycles"
-    );
+    assert_eq!(cycles(json!([2]), json!([0, 0]), json!([5])), "/f_min: 2 values for 1 cycles");
     assert_eq!(cycles(json!([]), json!([]), json!([])), "/cycle_lengths: no cycles");
     assert_eq!(
         cycles(json!([5]), json!([0]), json!([5])),

@@ -48,11 +48,7 @@ impl Entry for EulerAncestral {
 
 impl Sampler for EulerAncestral {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: num_steps,
-            live_latents: 2,
-            draws_noise: self.0.eta > 0.0,
-        }
+        Cost { denoise_calls: num_steps, live_latents: 2, draws_noise: self.0.eta > 0.0 }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {
@@ -86,11 +82,7 @@ impl Entry for Dpmpp2sAncestral {
 
 impl Sampler for Dpmpp2sAncestral {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: (2 * num_steps).saturating_sub(1),
-            live_latents: 3,
-            draws_noise: self.0.eta > 0.0,
-        }
+        Cost { denoise_calls: (2 * num_steps).saturating_sub(1), live_latents: 3, draws_noise: self.0.eta > 0.0 }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {

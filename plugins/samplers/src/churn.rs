@@ -25,10 +25,7 @@ impl Churn {
         }
         let raised = sigma * (gamma + 1.0);
         let noise = run.gaussian()?;
-        x.update(
-            1.0,
-            &[(self.s_noise * (raised * raised - sigma * sigma).sqrt(), &noise)],
-        )?;
+        x.update(1.0, &[(self.s_noise * (raised * raised - sigma * sigma).sqrt(), &noise)])?;
         Ok(raised)
     }
 }

@@ -25,22 +25,16 @@ pub struct EdmConfig {
 impl EdmConfig {
     fn check(&self) -> Result<(), ConfigError> {
         match self.s_tmax {
-            Some(s_tmax) if s_tmax < self.s_tmin => Err(ConfigError::new(
-                "/s_tmax",
-                format!("{s_tmax} is below s_tmin = {}", self.s_tmin),
-            )),
+            Some(s_tmax) if s_tmax < self.s_tmin => {
+                Err(ConfigError::new("/s_tmax", format!("{s_tmax} is below s_tmin = {}", self.s_tmin)))
+            }
             _ => Ok(()),
         }
     }
 
     fn churn(self) -> Churn {
         let s_tmax = self.s_tmax.unwrap_or(f64::INFINITY);
-        Churn {
-            s_churn: self.s_churn,
-            s_tmin: self.s_tmin,
-            s_tmax,
-            s_noise: self.s_noise,
-        }
+        Churn { s_churn: self.s_churn, s_tmin: self.s_tmin, s_tmax, s_noise: self.s_noise }
     }
 }
 
@@ -57,11 +51,7 @@ impl Entry for EulerEdm {
 
 impl Sampler for EulerEdm {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: num_steps,
-            live_latents: 2,
-            draws_noise: self.0.s_churn > 0.0,
-        }
+        Cost { denoise_calls: num_steps, live_latents: 2, draws_noise: self.0.s_churn > 0.0 }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {
@@ -90,11 +80,7 @@ impl Entry for HeunEdm {
 
 impl Sampler for HeunEdm {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: (2 * num_steps).saturating_sub(1),
-            live_latents: 4,
-            draws_noise: self.0.s_churn > 0.0,
-        }
+        Cost { denoise_calls: (2 * num_steps).saturating_sub(1), live_latents: 4, draws_noise: self.0.s_churn > 0.0 }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {

@@ -10,11 +10,7 @@ pub struct Dpmpp2m {}
 
 impl Sampler for Dpmpp2m {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: num_steps,
-            live_latents: 3,
-            draws_noise: false,
-        }
+        Cost { denoise_calls: num_steps, live_latents: 3, draws_noise: false }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {
@@ -50,11 +46,7 @@ pub struct LinearMultistep {
 
 impl Sampler for LinearMultistep {
     fn estimate(&self, num_steps: u32) -> Cost {
-        Cost {
-            denoise_calls: num_steps,
-            live_latents: 1 + self.order.min(num_steps),
-            draws_noise: false,
-        }
+        Cost { denoise_calls: num_steps, live_latents: 1 + self.order.min(num_steps), draws_noise: false }
     }
 
     fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {
@@ -89,16 +81,10 @@ fn coefficients(sigmas: &[f64], i: usize, order: usize) -> Vec<f64> {
     let (middle, half) = ((sigmas[i + 1] + sigmas[i]) / 2.0, (sigmas[i + 1] - sigmas[i]) / 2.0);
     let lagrange = |j: usize, at: f64| -> f64 {
         let others = (0..order).filter(|&k| k != j);
-        others
-            .map(|k| (at - sigmas[i - k]) / (sigmas[i - j] - sigmas[i - k]))
-            .product()
+        others.map(|k| (at - sigmas[i - k]) / (sigmas[i - j] - sigmas[i - k])).product()
     };
-    let integral = |j| {
-        half * QUADRATURE
-            .iter()
-            .map(|(node, weight)| weight * lagrange(j, middle + half * node))
-            .sum::<f64>()
-    };
+    let integral =
+        |j| half * QUADRATURE.iter().map(|(node, weight)| weight * lagrange(j, middle + half * node)).sum::<f64>();
     (0..order).map(integral).collect()
 }
 
@@ -112,17 +98,10 @@ mod tests {
         for (order, i) in [(1, 0), (2, 1), (4, 5), (8, 7)] {
             let weights = coefficients(&sigmas, i, order);
             for degree in 0..order as i32 {
-                let got: f64 = weights
-                    .iter()
-                    .enumerate()
-                    .map(|(j, weight)| weight * sigmas[i - j].powi(degree))
-                    .sum();
+                let got: f64 = weights.iter().enumerate().map(|(j, weight)| weight * sigmas[i - j].powi(degree)).sum();
                 let primitive = |at: f64| at.powi(degree + 1) / f64::from(degree + 1);
                 let expected = primitive(sigmas[i + 1]) - primitive(sigmas[i]);
-                assert!(
-                    (got / expected - 1.0).abs() < 1e-6,
-                    "order {order}, degree {degree}: {got} is not {expected}"
-                );
+                assert!((got / expected - 1.0).abs() < 1e-6, "order {order}, degree {degree}: {got} is not {expected}");
             }
         }
     }

@@ -36,9 +36,7 @@ fn edm_grid(n: u32, sigma_min: f64, sigma_max: f64) -> Vec<f64> {
 }
 
 fn noise(count: usize, width: usize) -> Vec<Vec<f64>> {
-    (0..count)
-        .map(|draw| (0..width).map(|i| ((draw * 7 + i * 3 + 1) as f64).sin()).collect())
-        .collect()
+    (0..count).map(|draw| (0..width).map(|i| ((draw * 7 + i * 3 + 1) as f64).sin()).collect()).collect()
 }
 
 fn run(sampler: &dyn Sampler, x: Vec<f64>, sigmas: &[f64], model: fn(f64, f64) -> f64) -> Outcome {
@@ -59,11 +57,7 @@ fn deterministic_solvers_give_the_references_numbers() {
         (sampler::<LinearMultistep>(json!({})), 0.98773),
     ] {
         let outcome = run(&*sampler, x.clone(), &sigmas, |x, sigma| x / (1.0 + sigma));
-        assert!(
-            (outcome.values[0] - expected).abs() < 2e-5,
-            "{} is not {expected}",
-            outcome.values[0]
-        );
+        assert!((outcome.values[0] - expected).abs() < 2e-5, "{} is not {expected}", outcome.values[0]);
     }
 }
 
@@ -71,17 +65,8 @@ fn deterministic_solvers_give_the_references_numbers() {
 fn a_constant_model_is_what_every_solver_ends_in() {
     for (name, sampler) in all() {
         for num_steps in [1, 2, 12] {
-            let outcome = run(
-                &*sampler,
-                vec![50.0, -80.0],
-                &edm_grid(num_steps, 0.002, 80.0),
-                |_, _| 3.0,
-            );
-            assert!(
-                outcome.values.iter().all(|value| (value - 3.0).abs() < 1e-9),
-                "{name}: {:?}",
-                outcome.values
-            );
+            let outcome = run(&*sampler, vec![50.0, -80.0], &edm_grid(num_steps, 0.002, 80.0), |_, _| 3.0);
+            assert!(outcome.values.iter().all(|value| (value - 3.0).abs() < 1e-9), "{name}: {:?}", outcome.values);
             assert_eq!(outcome.steps, num_steps as usize, "{name}");
         }
     }
@@ -107,9 +92,7 @@ fn seen(sampler: &dyn Sampler, x: f64, sigmas: &[f64], model: fn(f64, f64) -> f6
         record.borrow_mut().push(x[0]);
         vec![model(x[0], sigma)]
     });
-    host.with_noise(noise(sigmas.len(), 1))
-        .sample(sampler, vec![x], sigmas)
-        .unwrap();
+    host.with_noise(noise(sigmas.len(), 1)).sample(sampler, vec![x], sigmas).unwrap();
     seen.take()
 }
 
@@ -119,26 +102,16 @@ fn errors_fall_with_the_order_of_the_solver() {
     const S2: f64 = 0.36;
     let error = |sampler: &dyn Sampler, num_steps: u32| {
         // What the model sees last is the solver's answer at the smallest sigma, before the step to 0.
-        let answers = seen(sampler, 20.0, &edm_grid(num_steps, 0.5, 20.0), |x, sigma| {
-            x * S2 / (S2 + sigma * sigma)
-        });
+        let answers = seen(sampler, 20.0, &edm_grid(num_steps, 0.5, 20.0), |x, sigma| x * S2 / (S2 + sigma * sigma));
         (answers[answers.len() - 1] - 20.0 * ((S2 + 0.25) / (S2 + 400.0)).sqrt()).abs()
     };
     for (name, sampler, order) in [
         ("euler-edm", sampler::<EulerEdm>(json!({})), 1.0),
         ("heun-edm", sampler::<HeunEdm>(json!({})), 2.0),
         ("euler-ancestral", sampler::<EulerAncestral>(json!({ "eta": 0 })), 1.0),
-        (
-            "dpmpp-2s-ancestral",
-            sampler::<Dpmpp2sAncestral>(json!({ "eta": 0 })),
-            2.0,
-        ),
+        ("dpmpp-2s-ancestral", sampler::<Dpmpp2sAncestral>(json!({ "eta": 0 })), 2.0),
         ("dpmpp-2m", sampler::<Dpmpp2m>(json!({})), 2.0),
-        (
-            "linear-multistep",
-            sampler::<LinearMultistep>(json!({ "order": 3 })),
-            3.0,
-        ),
+        ("linear-multistep", sampler::<LinearMultistep>(json!({ "order": 3 })), 3.0),
     ] {
         let slope = (error(&*sampler, 40) / error(&*sampler, 160)).log2() / 2.0;
         assert!(slope > order - 0.4, "{name} has order {slope:.2}");
@@ -149,9 +122,7 @@ fn errors_fall_with_the_order_of_the_solver() {
 fn churn_adds_noise_between_its_bounds_alone() {
     let sampler = sampler::<EulerEdm>(json!({ "s_churn": 10, "s_tmin": 0.01, "s_tmax": 50, "s_noise": 1.01 }));
     let sigmas = edm_grid(6, 0.002, 80.0);
-    let outcome = run(&*sampler, vec![80.0], &sigmas, |x, sigma| {
-        0.35 + (x - 0.35) * 0.36 / (sigma * sigma + 0.36)
-    });
+    let outcome = run(&*sampler, vec![80.0], &sigmas, |x, sigma| 0.35 + (x - 0.35) * 0.36 / (sigma * sigma + 0.36));
     let within = sigmas.iter().filter(|sigma| (0.01..=50.0).contains(*sigma)).count();
     assert_eq!(outcome.draws, within);
     let expected = [79.999985, 34.518597, 8.257515, 1.365305, 0.120331, 0.002];
@@ -176,12 +147,8 @@ fn ancestral_solvers_draw_on_every_step_and_keep_the_variance() {
 #[test]
 fn failures_of_the_host_come_through() {
     for (name, sampler) in all() {
-        let stopping = Host::new(|x, _| vec![0.0; x.len()])
-            .with_noise(noise(20, 1))
-            .stopping_after(3);
-        let error = stopping
-            .sample(&*sampler, vec![1.0], &edm_grid(12, 0.002, 80.0))
-            .unwrap_err();
+        let stopping = Host::new(|x, _| vec![0.0; x.len()]).with_noise(noise(20, 1)).stopping_after(3);
+        let error = stopping.sample(&*sampler, vec![1.0], &edm_grid(12, 0.002, 80.0)).unwrap_err();
         assert_eq!(error.code, ErrorCode::Cancelled, "{name}");
     }
 }

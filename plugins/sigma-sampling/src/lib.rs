@@ -62,12 +62,7 @@ impl Entry for Discrete {
     type Config = DiscreteConfig;
 
     fn new(config: DiscreteConfig) -> Result<Self> {
-        let mut sigmas = ddpm::sigmas(
-            config.num_idx,
-            config.num_timesteps,
-            config.linear_start,
-            config.linear_end,
-        )?;
+        let mut sigmas = ddpm::sigmas(config.num_idx, config.num_timesteps, config.linear_start, config.linear_end)?;
         if config.flip {
             sigmas.reverse();
         }

@@ -95,7 +95,10 @@ impl Manifest {
         files.insert(PathBuf::from("plugin.toml"), text.into_bytes());
         for schema in self.schemas() {
             let source = self.folder.join(schema);
-            let bytes = fs::read(&source).map_err(|error| Failure::file("read", &source, &error))?;
+            let bytes = fs::read(&source).map_err(|error| {
+                let what = format!("{} names the schema {schema}, which cannot be read: {error}", path.display());
+                Failure::new(what, "write the schema, or take the line out of the entry")
+            })?;
             files.insert(PathBuf::from(schema), bytes);
         }
         Ok(files)
@@ -196,6 +199,14 @@ mod tests {
         let files = manifest.all_files().unwrap();
         assert_eq!(files[Path::new("plugin.toml")], WASM.as_bytes());
         assert_eq!(files.len(), 2);
+    }
+
+    #[test]
+    fn a_schema_that_is_not_there_is_named() {
+        let (folder, manifest) = plugin(WASM, true);
+        fs::remove_file(folder.path().join("schema/x.json")).unwrap();
+        let failure = manifest.files_with(Vec::new()).unwrap_err();
+        assert!(failure.what.contains("names the schema schema/x.json"), "{}", failure.what);
     }
 
     #[test]

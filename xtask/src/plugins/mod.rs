@@ -19,19 +19,34 @@ use crate::process;
 const WASM_PROFILE: &str = "wasm";
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
+/// What is built with the plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum With {
+    /// The programs of the workspace.
+    Programs,
+    /// Its tests too.
+    Tests,
+}
+
 /// Builds every plugin below `plugins` into `target/plugins` and every one below `tests/plugins` into
 /// `target/test-plugins`, each into the folder of its id. What has not changed is not written.
 ///
 /// The native build takes the whole workspace along: cargo unifies features over what it is asked to build, so a build
-/// of the plugins alone would compile the libraries under them a second time.
+/// of the plugins alone would compile the libraries under them a second time. Tests need more features than programs,
+/// so where they follow they are built at once.
 ///
 /// # Errors
 /// When a manifest is wrong, a crate does not compile, or its module is no component.
-pub fn run(paths: &Paths) -> Result<(), Failure> {
+pub fn run(paths: &Paths, with: With) -> Result<(), Failure> {
     let bundled = manifests_below(&paths.root.join("plugins"))?;
     let for_tests = manifests_below(&paths.root.join("tests/plugins"))?;
     let all: Vec<&Manifest> = bundled.iter().chain(&for_tests).collect();
-    let mut artifacts = build(process::cargo(paths).args(["build", "--workspace"]))?;
+    let mut native = process::cargo(paths);
+    native.args(["build", "--workspace"]);
+    if with == With::Tests {
+        native.arg("--all-targets");
+    }
+    let mut artifacts = build(&mut native)?;
     let wasm: Vec<&str> = all.iter().filter_map(|manifest| manifest.package_for(Runtime::Wasm)).collect();
     if !wasm.is_empty() {
         let mut cargo = process::cargo(paths);

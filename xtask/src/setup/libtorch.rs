@@ -78,7 +78,7 @@ pub fn ensure(paths: &Paths) -> Result<PathBuf, Failure> {
 
 /// The folder named by an exported `LIBTORCH`. Cargo sets the variable itself, from .cargo/config.toml, to our link.
 fn exported(link: &Path) -> Option<PathBuf> {
-    env::var_os("LIBTORCH").map(PathBuf::from).filter(|path| path != link && !path.as_os_str().is_empty())
+    env::var_os("LIBTORCH").and_then(|path| std::path::absolute(path).ok()).filter(|path| path != link)
 }
 
 /// Whether the workspace can be built against `root`; if not, what is wrong.

@@ -24,13 +24,18 @@ pub fn check_plugins(loaded: &mut Loaded, registry: &Registry) -> Vec<Problem> {
 
 /// Batch entries that the config names and the source does not give.
 pub fn check_entries(loaded: &Loaded, batch: &Batch) -> Vec<Problem> {
-    let known: BTreeSet<&String> = batch.tensors.keys().chain(batch.texts.keys()).chain(batch.integers.keys()).collect();
+    let known: BTreeSet<&String> =
+        batch.tensors.keys().chain(batch.texts.keys()).chain(batch.integers.keys()).collect();
     named_entries(&loaded.config)
         .into_iter()
         .filter(|(_, key)| !known.contains(key))
         .map(|(pointer, key)| {
             let list: Vec<&str> = known.iter().map(|key| key.as_str()).collect();
-            loaded.problem(&pointer, format!("the data source gives no entry `{key}`"), format!("it gives {}", list.join(", ")))
+            loaded.problem(
+                &pointer,
+                format!("the data source gives no entry `{key}`"),
+                format!("it gives {}", list.join(", ")),
+            )
         })
         .collect()
 }

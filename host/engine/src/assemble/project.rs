@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
-use crate::config::{Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load, schema_with_plugins};
+use crate::config::{
+    Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load_with, schema_with_plugins,
+};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, Sampling};
 use crate::plugin::{PluginError, Registry, SearchPath};
@@ -27,14 +29,31 @@ impl Project {
     ///
     /// # Errors
     /// All that is wrong, at once; or that a plugin directory cannot be used.
-    pub fn open(path: &Path, sets: &[String], plugin_dirs: &[PathBuf], env: &Environment) -> Result<Self, AssembleError> {
-        let mut loaded = load(path, sets)?;
-        let search = SearchPath::new(&loaded.config.plugins.dirs, plugin_dirs, env);
-        let registry = Registry::discover(&search, &loaded.config.plugins.require)?;
-        let problems = check_plugins(&mut loaded, &registry);
-        if !problems.is_empty() {
-            return Err(Problems(problems).into());
-        }
+    pub fn open(
+        path: &Path,
+        sets: &[String],
+        plugin_dirs: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Self, AssembleError> {
+        let mut found = None;
+        let loaded = load_with(path, sets, |loaded| {
+            let search = SearchPath::new(&loaded.config.plugins.dirs, plugin_dirs, env);
+            match Registry::discover(&search, &loaded.config.plugins.require) {
+                Ok(registry) => {
+                    let problems = check_plugins(loaded, &registry);
+                    found = Some(Ok(registry));
+                    problems
+                }
+                Err(error) => {
+                    found = Some(Err(error));
+                    Vec::new()
+                }
+            }
+        })?;
+        let registry = match found {
+            Some(registry) => registry?,
+            None => plugins(plugin_dirs, env)?,
+        };
         Ok(Self { loaded, registry })
     }
 
@@ -61,7 +80,7 @@ impl Project {
     pub fn loss(&mut self) -> Result<Loss, AssembleError> {
         let loss = self.loaded.config.loss.clone();
         Ok(Loss {
-            kind: loss.kind,
+            distance: loss.distance,
             sigma_per: loss.sigma_per,
             offset_noise_level: loss.offset_noise_level,
             sigma_sampler: self.registry.sigma_sampler(&loss.sigma_sampling)?,
@@ -100,11 +119,14 @@ impl Project {
         }
         let checkpoints = CheckpointDir::of_run(&config.run.dir);
         if !resume && let Some((step, path)) = checkpoints.list()?.pop() {
-            let reason = format!("the folder already holds a run, at step {step}; add --resume, or set run.dir to another folder");
+            let reason = format!(
+                "the folder already holds a run, at step {step}; add --resume, or set run.dir to another folder"
+            );
             return Err(CheckpointError::Misfit { path, reason }.into());
         }
         let source = self.source()?;
-        let preview = data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
+        let preview =
+            data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
         let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
         let loss = self.loss()?;
         let sampling = self.sampling(num_views)?;
@@ -114,22 +136,39 @@ impl Project {
         let built = build_model(&config, &mut self.registry, device)?;
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
-        let optimizer = AdamW::new(FlatParams::new(built.trained), AdamWSettings { betas: *betas, eps: *eps, weight_decay: *weight_decay });
+        let optimizer = AdamW::new(
+            FlatParams::new(built.trained),
+            AdamWSettings { betas: *betas, eps: *eps, weight_decay: *weight_decay },
+        );
         let mut state = TrainState { position: Default::default(), weights: built.weights, optimizer, ema: None };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
             let given = weights::read(path).map_err(CheckpointError::from)?;
             let (missing, unused) = state.start_from(&given, path)?;
-            for (what, keys) in [("are not in the file and keep their initial values", missing), ("of the file are not used", unused)] {
+            for (what, keys) in
+                [("are not in the file and keep their initial values", missing), ("of the file are not used", unused)]
+            {
                 if !keys.is_empty() {
                     tracing::warn!("{}: {} keys {what}: {}", path.display(), keys.len(), keys.join(", "));
                 }
             }
         }
         // After the weights are loaded, so that the average starts from them.
-        state.ema = config.ema.as_ref().map(|ema| Ema::new(state.optimizer.params(), built.num_network, ema.decay, ema.warm_up));
+        state.ema = config
+            .ema
+            .as_ref()
+            .map(|ema| Ema::new(state.optimizer.params(), built.num_network, ema.decay, ema.warm_up));
 
         let previews = config.logging.preview_every_steps.map(|every| {
-            (every, Preview { batch: preview, sampling, use_ema: config.sampling.use_ema, format: config.logging.clip_format, fps: config.logging.clip_fps })
+            (
+                every,
+                Preview {
+                    batch: preview,
+                    sampling,
+                    use_ema: config.sampling.use_ema,
+                    format: config.logging.clip_format,
+                    fps: config.logging.clip_fps,
+                },
+            )
         });
         let mut trainer = Trainer {
             model: built.model,
@@ -157,7 +196,8 @@ impl Project {
     /// When a plugin's setting has no form in TOML.
     pub fn resolved(&self) -> Result<String, AssembleError> {
         self.loaded.to_toml().map_err(|error| {
-            Problems(vec![self.loaded.problem("", error.to_string(), "write the plugin's setting out in the config")]).into()
+            Problems(vec![self.loaded.problem("", error.to_string(), "write the plugin's setting out in the config")])
+                .into()
         })
     }
 
@@ -167,7 +207,9 @@ impl Project {
         let size = model.input(batch)?.size();
         let [_, c, h, w] = size[..] else {
             let message = format!("`{}` is {size:?}; it must be [n, c, h, w]", model.input_key);
-            return Err(Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into());
+            return Err(
+                Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
+            );
         };
         let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions);
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }

@@ -47,14 +47,20 @@ impl TrainedRun {
     ///
     /// # Errors
     /// When there is no intact checkpoint, or what its config names is not there.
-    pub fn open(dir: &Path, settings: &SampleSettings, plugin_dirs: &[PathBuf], env: &Environment) -> Result<Self, AssembleError> {
+    pub fn open(
+        dir: &Path,
+        settings: &SampleSettings,
+        plugin_dirs: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Self, AssembleError> {
         let checkpoints = CheckpointDir::of_run(dir);
         let path = match settings.checkpoint {
             None => checkpoints.latest()?,
             Some(step) => {
                 let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
                 let reason = || format!("there is no checkpoint of step {step}");
-                found.ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })?
+                found
+                    .ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })?
             }
         };
         let snapshot = checkpoint::load(&path)?;
@@ -73,13 +79,26 @@ impl TrainedRun {
         let sampling = project.sampling(num_views)?;
         let built = build_model(&config, &mut project.registry, device)?;
         load_weights(&built.weights, &snapshot, config.sampling.use_ema, &path)?;
-        Ok(Self { model: built.model, sampling, batch: batch.to_device(device), seed, step: snapshot.position.step, config })
+        Ok(Self {
+            model: built.model,
+            sampling,
+            batch: batch.to_device(device),
+            seed,
+            step: snapshot.position.step,
+            config,
+        })
     }
 }
 
-fn load_weights(weights: &[(String, Tensor)], snapshot: &Snapshot, use_ema: bool, path: &Path) -> Result<(), CheckpointError> {
+fn load_weights(
+    weights: &[(String, Tensor)],
+    snapshot: &Snapshot,
+    use_ema: bool,
+    path: &Path,
+) -> Result<(), CheckpointError> {
     let _no_grad = grad_mode::no_grad();
-    let find = |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
+    let find =
+        |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
     for (name, tensor) in weights {
         let averaged = if use_ema && name.starts_with(NETWORK_PREFIX) { find(&snapshot.ema, name) } else { None };
         let Some(value) = averaged.or_else(|| find(&snapshot.model, name)) else {

@@ -177,7 +177,7 @@ pub struct FramesDirConfig {
     /// Scale (and centre-crop) images of another size instead of refusing them.
     #[serde(default)]
     pub resize: bool,
-    /// Frames a second of the clips, passed on as `fps`.
+    /// Frames a second of the clips; batches have `fps_id`, which is the rate after `stride`, less one (as SVD).
     #[serde(default = "six")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub fps: f64,

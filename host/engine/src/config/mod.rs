@@ -26,7 +26,7 @@ pub use data::{
 pub use environment::Environment;
 pub use load::{Loaded, load, load_with};
 pub use model::{
-    DenoiserConfig, FirstStageConfig, LossConfig, LossKind, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
+    DenoiserConfig, Distance, FirstStageConfig, LossConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
 };
 pub use problem::{Problem, Problems};
 pub use run::{

@@ -135,7 +135,7 @@ fn half() -> f64 {
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
     /// The distance between denoised and clean.
-    pub kind: LossKind,
+    pub distance: Distance,
     /// Whether sigma is drawn once a clip or once a row (upstream's way).
     #[serde(default)]
     pub sigma_per: SigmaPer,
@@ -154,7 +154,7 @@ pub struct LossConfig {
 /// The distance between denoised and clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum LossKind {
+pub enum Distance {
     /// Squared difference.
     L2,
     /// Absolute difference.

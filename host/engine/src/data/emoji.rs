@@ -37,9 +37,10 @@ impl Emoji {
         let mut members = Vec::new();
         for (name, png) in pictures() {
             let words = words(name);
-            let class = config.classes.iter().position(|class| {
-                class.words.iter().any(|wanted| contains(&words, &self::words(wanted)))
-            });
+            let class = config
+                .classes
+                .iter()
+                .position(|class| class.words.iter().any(|wanted| contains(&words, &self::words(wanted))));
             if let Some(class) = class {
                 members.push(Member { class, name, png });
             }
@@ -47,7 +48,10 @@ impl Emoji {
         for (i, class) in config.classes.iter().enumerate() {
             if !members.iter().any(|member| member.class == i) {
                 let words = class.words.join(", ");
-                let reason = format!("class {:?} is empty: no emoji's name has one of the words {words}, or an earlier class has them all", class.name);
+                let reason = format!(
+                    "class {:?} is empty: no emoji's name has one of the words {words}, or an earlier class has them all",
+                    class.name
+                );
                 return Err(DataError::Setting { key: "classes", reason });
             }
         }
@@ -67,8 +71,9 @@ impl Source for Emoji {
 
     fn sample(&self, index: usize, _draw: &mut Stream) -> Result<Sample, SampleError> {
         let member = &self.members[index];
-        let image = image::load_from_memory_with_format(member.png, ImageFormat::Png)
-            .map_err(|source| SampleError::Decode { path: PathBuf::from(format!("emoji {:?}", member.name)), source })?;
+        let image = image::load_from_memory_with_format(member.png, ImageFormat::Png).map_err(|source| {
+            SampleError::Decode { path: PathBuf::from(format!("emoji {:?}", member.name)), source }
+        })?;
         // Over white before scaling: colours of transparent pixels mean nothing and must not bleed in.
         let image = imageops::resize(&pixels::over_white(image), self.size, self.size, imageops::CatmullRom);
         let mut planes = Vec::new();
@@ -140,7 +145,8 @@ mod tests {
 
     #[test]
     fn an_empty_class_is_named() {
-        let error = open(r#"{ name = "faces", words = ["face"] }, { name = "none", words = ["qwertz"] }"#).err().unwrap();
+        let error =
+            open(r#"{ name = "faces", words = ["face"] }, { name = "none", words = ["qwertz"] }"#).err().unwrap();
         assert!(error.to_string().starts_with("data.source.classes: class \"none\" is empty"), "{error}");
     }
 }

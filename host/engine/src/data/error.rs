@@ -142,6 +142,16 @@ pub enum DataError {
         /// The last of them.
         last: SampleError,
     },
+    /// Samples of a source do not fit into one batch.
+    #[error("samples of one source differ in their {what}: {expected} and {got}")]
+    Uneven {
+        /// What they differ in.
+        what: String,
+        /// What the first has.
+        expected: String,
+        /// What another has.
+        got: String,
+    },
     /// A loader thread could not be started.
     #[error("cannot start a loader thread: {0}")]
     Thread(io::Error),

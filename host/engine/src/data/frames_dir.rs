@@ -36,6 +36,9 @@ impl FramesDir {
     /// When a folder cannot be read, there is no clip, a frame has no number or one twice, or (with `fail`) a clip
     /// is too short or the first frame has the wrong size.
     pub fn open(config: &FramesDirConfig, on_bad: BadSample) -> Result<Self, DataError> {
+        if config.size.contains(&0) {
+            return Err(DataError::Setting { key: "size", reason: "a frame of no pixels".to_owned() });
+        }
         let needed = span(config);
         let mut clips = Vec::new();
         for path in entries(&config.path)?.into_iter().filter(|path| path.is_dir()) {
@@ -221,6 +224,8 @@ mod tests {
         let all_short = open(&config(root.path(), 2, 2), BadSample::Skip);
         assert!(all_short.contains("the dataset is empty"), "{all_short}");
 
+        let flat = open(&FramesDirConfig { size: [4, 0], ..config(root.path(), 2, 1) }, BadSample::Fail);
+        assert_eq!(flat, "data.source.size: a frame of no pixels");
         let size = open(&FramesDirConfig { size: [4, 4], ..config(root.path(), 2, 1) }, BadSample::Fail);
         assert!(size.contains("f0.png: the image is 4x6 pixels (rows x columns), data.source.size says 4x4"), "{size}");
 
@@ -237,7 +242,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         write_clip(root.path(), "clip", 3..5);
         let config = FramesDirConfig { size: [8, 8], resize: true, ..config(root.path(), 2, 1) };
-        let sample = FramesDir::open(&config, BadSample::Fail).unwrap().sample(0, &mut Stream::new(1, "augment", 0, 0)).unwrap();
+        let sample =
+            FramesDir::open(&config, BadSample::Fail).unwrap().sample(0, &mut Stream::new(1, "augment", 0, 0)).unwrap();
         assert_eq!(sample.tensors["image"].shape, [2, 3, 8, 8]);
     }
 }

@@ -67,7 +67,8 @@ impl Loader {
         let supply = if config.workers == 0 {
             Supply::Inline(reader())
         } else {
-            let (tickets, numbers) = bounded(config.prefetch_batches);
+            let ahead = config.prefetch_batches.max(1);
+            let (tickets, numbers) = bounded(ahead);
             let (results, done) = unbounded();
             let mut threads = Vec::with_capacity(config.workers);
             for worker in 0..config.workers {
@@ -76,7 +77,7 @@ impl Loader {
                 let thread = std::thread::Builder::new().name(name).spawn(move || work(reader, &numbers, &results));
                 threads.push(thread.map_err(DataError::Thread)?);
             }
-            let next_ticket = first_batch + config.prefetch_batches as u64;
+            let next_ticket = first_batch + ahead as u64;
             for number in first_batch..next_ticket {
                 // The channel holds as many tickets as are handed out here, so this never waits.
                 tickets.send(number).map_err(|_| DataError::Stopped)?;
@@ -203,7 +204,7 @@ impl Reader {
         let ids: Vec<u64> = (first..first + count as u64).collect();
         let mut bad = Vec::new();
         let samples: Result<Vec<Sample>, DataError> = ids.iter().map(|&slot| self.slot(slot, &mut bad)).collect();
-        Loaded { batch: samples.map(|samples| collate(&samples, ids)), bad }
+        Loaded { batch: samples.and_then(|samples| collate(&samples, ids)), bad }
     }
 
     /// The sample of a slot: its own, or with `skip` the next in the epoch's order that can be read.

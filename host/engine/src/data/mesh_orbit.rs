@@ -106,7 +106,8 @@ impl Source for MeshOrbit {
 
         let (times, views, side) = (config.num_times as usize, config.num_views as usize, i64::from(config.size));
         let frames = (times * views) as i64;
-        let frame = |i: usize| planes[i * planes.len() / (times * views)..(i + 1) * planes.len() / (times * views)].to_vec();
+        let frame =
+            |i: usize| planes[i * planes.len() / (times * views)..(i + 1) * planes.len() / (times * views)].to_vec();
         let cond: Vec<f32> = (0..times).flat_map(|time| frame(time * views + self.cond_view())).collect();
         let first: Vec<f32> = (0..views).flat_map(frame).collect();
         let azimuth_rows: Vec<f32> = azimuths.iter().map(|&azimuth| azimuth as f32).collect();
@@ -191,7 +192,11 @@ mod tests {
         let mut add = |values: &[f32], kind: &str, accessors: &mut Vec<Value>, bounds: Value| {
             views.push(json!({ "buffer": 0, "byteOffset": bytes.len(), "byteLength": 4 * values.len() }));
             bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            let width = match kind { "SCALAR" => 1, "VEC3" => 3, _ => 4 };
+            let width = match kind {
+                "SCALAR" => 1,
+                "VEC3" => 3,
+                _ => 4,
+            };
             let mut accessor = json!({ "bufferView": views.len() - 1, "componentType": 5126, "type": kind, "count": values.len() / width });
             accessor.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
             accessors.push(accessor);
@@ -201,11 +206,13 @@ mod tests {
             // Counter-clockwise seen from outside.
             let right = if axis.y == 0.0 { Vec3::Y.cross(axis) } else { Vec3::X };
             let up = axis.cross(right);
-            let corners = [-right - up, right - up, right + up, -right - up, right + up, -right + up].map(|c| (c + axis).to_array());
+            let corners = [-right - up, right - up, right + up, -right - up, right + up, -right + up]
+                .map(|c| (c + axis).to_array());
             let bounds = json!({ "min": [-1, -1, -1], "max": [1, 1, 1] });
             let positions = add(&corners.concat(), "VEC3", &mut accessors, bounds);
             primitives.push(json!({ "attributes": { "POSITION": positions }, "material": materials.len() }));
-            materials.push(json!({ "pbrMetallicRoughness": { "baseColorFactor": [color[0], color[1], color[2], 1.0] } }));
+            materials
+                .push(json!({ "pbrMetallicRoughness": { "baseColorFactor": [color[0], color[1], color[2], 1.0] } }));
         }
         let turn = glam::Quat::from_rotation_y(-FRAC_PI_2).to_array();
         let times = add(&[0.0, 1.0], "SCALAR", &mut accessors, json!({ "min": [0], "max": [1] }));
@@ -233,8 +240,10 @@ mod tests {
     }
 
     fn config(path: PathBuf) -> MeshOrbitConfig {
-        toml::from_str(&format!("path = {path:?}\nsize = 16\nnum_views = 4\nrandom_azimuth = false\ncond_view = \"first\""))
-            .unwrap()
+        toml::from_str(&format!(
+            "path = {path:?}\nsize = 16\nnum_views = 4\nrandom_azimuth = false\ncond_view = \"first\""
+        ))
+        .unwrap()
     }
 
     fn floats<'a>(sample: &'a Sample, name: &str) -> &'a [f32] {
@@ -242,12 +251,14 @@ mod tests {
         values
     }
 
-    /// The face in the middle of a frame, as an index of `FACES`; none where the background is.
+    /// The face in the middle of a frame, as an index of `FACES`; none when an edge is there.
     fn face(sample: &Sample, entry: &str, frame: usize) -> Option<usize> {
-        let plane = 16 * 16;
-        let middle = |c: usize| floats(sample, entry)[(3 * frame + c) * plane + 8 * 16 + 8] > 0.0;
-        let seen = [0, 1, 2].map(|c| f32::from(u8::from(middle(c))));
-        FACES.iter().position(|(_, color)| *color == seen)
+        let bright = |column: usize, c: usize| floats(sample, entry)[(3 * frame + c) * 256 + 8 * 16 + column] > 0.0;
+        let [left, right] = [7, 8].map(|column| [0, 1, 2].map(|c| f32::from(u8::from(bright(column, c)))));
+        if left != right {
+            return None;
+        }
+        FACES.iter().position(|(_, color)| *color == left)
     }
 
     fn draw(id: u64) -> Stream {
@@ -268,7 +279,7 @@ mod tests {
         assert_eq!(faces, [Some(0), Some(1), Some(2), Some(3)], "front, x axis, back, other side");
         assert_eq!(floats(&sample, "azimuth_rad"), [0.0, FRAC_PI_2, PI, 3.0 * FRAC_PI_2]);
         assert_eq!(face(&sample, "cond_image", 0), Some(0));
-        assert_eq!(floats(&sample, "image")[0], 1.0, "the background is white");
+        assert!(floats(&sample, "image")[0] > 0.999_999, "the background is white");
 
         let last = still(&MeshOrbitConfig { cond_view: CondView::Last, ..first.clone() });
         let faces: Vec<_> = (0..4).map(|view| face(&last, "image", view)).collect();
@@ -294,9 +305,12 @@ mod tests {
             let sample = source.sample(0, &mut draw(id)).unwrap();
             assert_eq!(sample, source.sample(1, &mut draw(id)).unwrap(), "the stream alone says what is drawn");
             assert_eq!(floats(&sample, "azimuth_rad"), [0.0, FRAC_PI_2, PI, 3.0 * FRAC_PI_2]);
+            // Turned by about 45 degrees, an edge is in the middle of each view.
             let faces: Vec<_> = (0..4).filter_map(|view| face(&sample, "image", view)).collect();
-            assert!(faces.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 4), "{faces:?}");
-            fronts.extend(faces.first().copied());
+            if faces.len() == 4 {
+                assert!(faces.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 4), "{faces:?}");
+                fronts.insert(faces[0]);
+            }
         }
         assert_eq!(fronts.len(), 4, "the conditioning view comes from everywhere");
     }
@@ -351,7 +365,7 @@ mod tests {
         let empty = spoilt(|document| document["nodes"][0] = json!({}));
         assert!(empty.contains("the scene has no triangles"), "{empty}");
         let short = spoilt(|document| document["animations"][0]["samplers"][0]["output"] = json!(6));
-        assert!(short.contains("cube.gltf"), "{short}");
+        assert!(short.contains("cube.gltf: the file contradicts itself"), "{short}");
         fs::write(&good.path, "{\"asset\":").unwrap();
         let broken = open(&good);
         assert!(broken.contains("cube.gltf: not a readable glTF model"), "{broken}");

@@ -10,10 +10,8 @@ use super::SampleError;
 pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     let open = || ImageReader::open(path)?.with_guessed_format();
     let reader = open().map_err(|source| SampleError::Read { path: path.to_owned(), source })?;
-    let image = reader.decode().map_err(|source| match source {
-        image::ImageError::IoError(source) => SampleError::Read { path: path.to_owned(), source },
-        source => SampleError::Decode { path: path.to_owned(), source },
-    })?;
+    // The file could be opened, so what fails from here on, an early end included, is in its content.
+    let image = reader.decode().map_err(|source| SampleError::Decode { path: path.to_owned(), source })?;
     Ok(over_white(image))
 }
 

@@ -1,10 +1,11 @@
 //! A sample: what a source gives for one scene, in plain arrays that any thread may hold.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use tch::Tensor;
 
-use super::Batch;
+use super::{Batch, DataError};
 
 /// The numbers of an entry, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,21 +76,49 @@ impl Sample {
 
 /// Scenes one after another, as a batch on the CPU.
 ///
-/// # Panics
-/// When the samples have different entries: samples of one source have the same.
-pub(super) fn collate(samples: &[Sample], sample_ids: Vec<u64>) -> Batch {
+/// # Errors
+/// When the samples do not have the same entries, with rows of the same shape.
+pub(super) fn collate(samples: &[Sample], sample_ids: Vec<u64>) -> Result<Batch, DataError> {
     let first = samples.first().unwrap_or_else(|| panic!("a batch has at least one sample"));
     for sample in samples {
-        assert!(sample.tensors.keys().eq(first.tensors.keys()), "samples of one source have the same arrays");
-        assert_eq!(sample.integers, first.integers, "integers of a batch hold for all its samples");
+        fit(first, sample)?;
     }
     let tensors = first.tensors.keys().map(|name| (name.clone(), stack(samples, name))).collect();
-    let texts = first
-        .texts
-        .keys()
-        .map(|name| (name.clone(), samples.iter().map(|sample| sample.texts[name].clone()).collect()))
-        .collect();
-    Batch { tensors, texts, integers: first.integers.clone(), sample_ids, frames_per_scene: first.frames }
+    let texts = first.texts.keys().map(|name| {
+        let of_scenes = samples.iter().map(|sample| sample.texts[name].clone()).collect();
+        (name.clone(), of_scenes)
+    });
+    Ok(Batch {
+        tensors,
+        texts: texts.collect(),
+        integers: first.integers.clone(),
+        sample_ids,
+        frames_per_scene: first.frames,
+    })
+}
+
+/// Whether two samples can be in one batch.
+fn fit(first: &Sample, other: &Sample) -> Result<(), DataError> {
+    let uneven = |what: &str, expected: &dyn Debug, got: &dyn Debug| {
+        Err(DataError::Uneven { what: what.to_owned(), expected: format!("{expected:?}"), got: format!("{got:?}") })
+    };
+    let kinds = |sample: &Sample| -> Vec<(String, bool, Vec<i64>)> {
+        let kind = |(name, entry): (&String, &Entry)| {
+            (name.clone(), matches!(entry.values, Values::F32(_)), entry.shape[1..].to_vec())
+        };
+        sample.tensors.iter().map(kind).collect()
+    };
+    let texts = |sample: &Sample| -> Vec<String> { sample.texts.keys().cloned().collect() };
+    if kinds(first) != kinds(other) {
+        return uneven("arrays (name, whether floats, shape of a row)", &kinds(first), &kinds(other));
+    }
+    if texts(first) != texts(other) {
+        return uneven("texts", &texts(first), &texts(other));
+    }
+    if (first.frames, &first.integers) != (other.frames, &other.integers) {
+        return uneven("frames and integers", &(first.frames, &first.integers), &(other.frames, &other.integers));
+    }
+    Ok(())
 }
 
 /// The entry `name` of all samples, on one first axis.
@@ -99,9 +128,7 @@ fn stack(samples: &[Sample], name: &str) -> Tensor {
     shape[0] = samples.iter().map(|sample| sample.tensors[name].shape[0]).sum();
     let (mut floats, mut integers) = (Vec::new(), Vec::new());
     for sample in samples {
-        let entry = &sample.tensors[name];
-        assert_eq!(entry.shape[1..], shape[1..], "rows of {name:?} have one shape");
-        match &entry.values {
+        match &sample.tensors[name].values {
             Values::F32(values) => floats.extend_from_slice(values),
             Values::I64(values) => integers.extend_from_slice(values),
         }
@@ -125,7 +152,7 @@ mod tests {
             sample.texts.insert("name".to_owned(), format!("scene {class}"));
             sample
         };
-        let batch = collate(&[sample(0.0, 7), sample(10.0, 8)], vec![4, 5]);
+        let batch = collate(&[sample(0.0, 7), sample(10.0, 8)], vec![4, 5]).unwrap();
 
         assert_eq!(batch.tensors["image"].size(), [4, 3, 1, 1]);
         let rows: Vec<f64> = (0..4).map(|row| batch.tensors["image"].double_value(&[row, 0, 0, 0])).collect();
@@ -135,5 +162,20 @@ mod tests {
         assert_eq!(batch.integers["num_video_frames"], 2);
         assert_eq!(batch.texts["name"], ["scene 7", "scene 8"]);
         assert_eq!((batch.num_scenes(), batch.frames_per_scene), (2, 2));
+    }
+
+    #[test]
+    fn samples_that_do_not_fit_each_other_are_no_batch() {
+        let sample = |side: i64, frames: i64| {
+            let mut sample = Sample::default();
+            sample.put_frames(Entry::f32(&[frames, 3, side, side], vec![0.0; (frames * 3 * side * side) as usize]));
+            sample
+        };
+        let error = |other: Sample| collate(&[sample(2, 4), other], vec![0, 1]).unwrap_err().to_string();
+        assert!(collate(&[sample(2, 4), sample(2, 4)], vec![0, 1]).is_ok());
+        assert!(error(sample(1, 4)).contains("[3, 2, 2]"));
+        assert!(error(sample(2, 3)).contains("samples of one source differ"));
+        let named = Sample { texts: BTreeMap::from([("name".to_owned(), String::new())]), ..sample(2, 4) };
+        assert!(error(named).contains("texts"));
     }
 }

@@ -172,7 +172,10 @@ fn a_panic_of_the_source_names_the_sample() {
         let mut loader = loader(&source, &DataConfig { shuffle: false, ..config(2, workers, 2) }, 0);
         loader.next_batch().unwrap();
         let error = loader.next_batch().unwrap_err().to_string();
-        assert!(error.starts_with("sample 2 of numbers: the source panicked: ") && error.contains("unlucky"), "{error}");
+        assert!(
+            error.starts_with("sample 2 of numbers: the source panicked: ") && error.contains("unlucky"),
+            "{error}"
+        );
     }
 }
 
@@ -218,8 +221,10 @@ fn write_clips(root: &Path) {
 fn a_damaged_file_is_fatal_or_skipped_as_the_config_says() {
     let root = tempfile::tempdir().unwrap();
     write_clips(root.path());
-    let frames = FramesDirConfig { path: root.path().into(), size: [8, 8], num_frames: 2, stride: 1, resize: false, fps: 6.0 };
-    let mut config = DataConfig { source: crate::config::SourceConfig::FramesDir(frames), shuffle: false, ..config(1, 1, 2) };
+    let frames =
+        FramesDirConfig { path: root.path().into(), size: [8, 8], num_frames: 2, stride: 1, resize: false, fps: 6.0 };
+    let mut config =
+        DataConfig { source: crate::config::SourceConfig::FramesDir(frames), shuffle: false, ..config(1, 1, 2) };
 
     let mut fatal = loader(&open(&config).unwrap(), &config, 0);
     assert_eq!(fatal.next_batch().unwrap().texts["clip"], ["a"]);

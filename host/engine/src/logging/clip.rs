@@ -17,7 +17,8 @@ use crate::config::ClipFormat;
 /// # Panics
 /// When a row has no whole number of pictures a scene.
 pub fn clip_frames(rows: &[Row], num_scenes: usize) -> Vec<RgbImage> {
-    let rows: Vec<Vec<RgbImage>> = rows.iter().map(|row| pictures(row.pictures).iter().map(enlarge).collect()).collect();
+    let rows: Vec<Vec<RgbImage>> =
+        rows.iter().map(|row| pictures(row.pictures).iter().map(enlarge).collect()).collect();
     let length = |row: &Vec<RgbImage>| super::sheet::per_scene(row.len(), num_scenes);
     let frames = rows.iter().map(length).max().unwrap_or(0);
     let column = |scene: usize, time: usize| -> RgbImage {
@@ -49,16 +50,18 @@ mod tests {
     #[test]
     fn scenes_stand_beside_each_other_and_short_rows_stand_still() {
         // Two scenes of three frames, and one condition each; every picture has a grey of its own.
-        let greys = |values: &[f32]| Tensor::from_slice(values).view([values.len() as i64, 1, 1, 1]).expand([-1, 1, 96, 96], false);
-        let (frames, cond) = (greys(&[-1.0, -0.8, -0.6, 0.2, 0.4, 0.6]), greys(&[0.8, 1.0]));
+        let greys = |values: &[f32]| {
+            Tensor::from_slice(values).view([values.len() as i64, 1, 1, 1]).expand([-1, 1, 96, 96], false)
+        };
+        let (frames, cond) = (greys(&[-1.0, -0.9, -0.6, 0.2, 0.3, 0.6]), greys(&[0.9, 1.0]));
         let rows = [Row { label: "samples", pictures: &frames }, Row { label: "condition", pictures: &cond }];
         let clip = clip_frames(&rows, 2);
         assert_eq!(clip.len(), 3);
         assert_eq!(clip[0].dimensions(), (2 * 96 + GAP, 2 * 96 + GAP));
         let at = |time: usize, x: u32, y: u32| clip[time].get_pixel(x, y).0[0];
-        assert_eq!([at(0, 0, 0), at(1, 0, 0), at(2, 0, 0)], [0, 26, 51]);
+        assert_eq!([at(0, 0, 0), at(1, 0, 0), at(2, 0, 0)], [0, 13, 51]);
         assert_eq!([at(0, 99, 0), at(2, 99, 0)], [153, 204]);
-        assert_eq!([at(0, 0, 99), at(2, 0, 99), at(2, 99, 99)], [230, 230, 255]);
+        assert_eq!([at(0, 0, 99), at(2, 0, 99), at(2, 99, 99)], [242, 242, 255]);
     }
 
     #[test]

@@ -65,8 +65,11 @@ impl Metrics {
                 // Only a crash in the middle of an append leaves a line without its end.
                 continue;
             }
-            let record: Record = serde_json::from_slice(line)
-                .map_err(|source| LogError::Record { path: self.path.clone(), line: i + 1, source })?;
+            let record: Record = serde_json::from_slice(line).map_err(|source| LogError::Record {
+                path: self.path.clone(),
+                line: i + 1,
+                source,
+            })?;
             if record.step <= step {
                 kept.extend_from_slice(line);
             }
@@ -81,10 +84,14 @@ impl Metrics {
     /// Adds a line, whole: one write, so that a reader or a crash sees all of it or nothing.
     ///
     /// # Errors
-    /// When the record has a number JSON cannot hold, or the disk is full.
+    /// When a number is not finite, which JSON cannot hold, or the disk is full.
     pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
-        let encode = |error: serde_json::Error| LogError::Encode { path: self.path.clone(), reason: error.to_string() };
-        let mut line = serde_json::to_vec(record).map_err(encode)?;
+        let encode = |reason: String| LogError::Encode { path: self.path.clone(), reason };
+        let numbers = [record.loss, record.learning_rate, record.grad_norm, record.seconds, record.data_seconds];
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return Err(encode(format!("a number of step {} is not finite: {record:?}", record.step)));
+        }
+        let mut line = serde_json::to_vec(record).map_err(|error| encode(error.to_string()))?;
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.flush());
         written.map_err(|source| LogError::Write { path: self.path.clone(), source })
@@ -146,10 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_json_cannot_hold_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let error = Metrics::open(&path).unwrap().append(&Record { loss: f64::NAN, ..record(4) }).unwrap_err();
+        assert!(error.to_string().contains("a number of step 4 is not finite"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
     fn a_full_disk_is_an_error_with_the_path() {
         let full = Path::new("/dev/full");
         if full.exists() {
-            let mut metrics = Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
+            let mut metrics =
+                Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
             let error = metrics.append(&record(1)).unwrap_err().to_string();
             assert!(error.starts_with("/dev/full: cannot be written"), "{error}");
         }

@@ -15,6 +15,8 @@ pub(super) const GAP: u32 = 2;
 pub(super) const BACKGROUND: Rgb<u8> = Rgb([40, 44, 52]);
 /// Pictures with a smaller side than this are enlarged by a whole factor, so that people can see them.
 const SIDE_MIN: u32 = 96;
+/// Pictures of an overview have no larger side than this.
+const SIDE_MAX: u32 = 320;
 
 /// The rows of a tensor as pictures.
 ///
@@ -74,6 +76,16 @@ pub(super) fn enlarge(picture: &RgbImage) -> RgbImage {
     let side = picture.width().min(picture.height()).max(1);
     let factor = SIDE_MIN.div_ceil(side);
     imageops::resize(picture, picture.width() * factor, picture.height() * factor, imageops::Nearest)
+}
+
+/// A picture at a size for an overview: small ones enlarged, large ones shrunk.
+pub(super) fn overview(picture: &RgbImage) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    if width.max(height) <= SIDE_MAX {
+        return enlarge(picture);
+    }
+    let side = |length: u32| (length * SIDE_MAX / width.max(height)).max(1);
+    imageops::thumbnail(picture, side(width), side(height))
 }
 
 /// Pictures in a line, aligned at their upper edge.
@@ -139,6 +151,12 @@ mod tests {
         assert_eq!(picture.get_pixel(98, 0).0, [128; 3]);
         assert_eq!(picture.get_pixel(0, 98).0, [255; 3]);
         assert_eq!(*picture.get_pixel(98, 98), BACKGROUND, "the last line is not full");
+    }
+
+    #[test]
+    fn overviews_keep_pictures_at_a_visible_size() {
+        let size = |width, height| overview(&RgbImage::new(width, height)).dimensions();
+        assert_eq!([size(40, 30), size(300, 200), size(1024, 576)], [(160, 120), (300, 200), (320, 180)]);
     }
 
     #[test]

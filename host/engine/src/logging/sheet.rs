@@ -4,7 +4,7 @@ use image::RgbImage;
 use tch::{Kind, Tensor};
 
 use super::caption::caption;
-use super::picture::{below, beside, enlarge, pictures};
+use super::picture::{below, beside, overview, pictures};
 use crate::data::Batch;
 
 /// Width of the column the labels stand in.
@@ -27,7 +27,7 @@ pub struct Row<'a> {
 /// When a row has no whole number of pictures a scene.
 pub fn contact_sheet(rows: &[Row], captions: &[String], num_scenes: usize) -> RgbImage {
     let drawn: Vec<(&str, Vec<RgbImage>)> =
-        rows.iter().map(|row| (row.label, pictures(row.pictures).iter().map(enlarge).collect())).collect();
+        rows.iter().map(|row| (row.label, pictures(row.pictures).iter().map(overview).collect())).collect();
     let mut blocks = Vec::new();
     for scene in 0..num_scenes {
         let lines: Vec<RgbImage> = drawn
@@ -75,7 +75,9 @@ pub fn batch_sheet(batch: &Batch) -> RgbImage {
 fn numbers_of(tensor: &Tensor, scene: usize, num_scenes: usize) -> String {
     let values = tensor.to_kind(Kind::Double).view([num_scenes as i64, -1]).select(0, scene as i64).contiguous();
     let values = Vec::<f64>::try_from(&values).unwrap_or_else(|error| panic!("numbers of a tensor: {error}"));
-    let write = |value: &f64| if tensor.kind() == Kind::Int64 { format!("{value}") } else { format!("{value:.3}") };
+    let write = |value: &f64| {
+        if tensor.kind() == Kind::Int64 { format!("{value}") } else { format!("{value:.3}") }
+    };
     match values.split_first() {
         Some((first, rest)) if rest.len() > 1 && rest.iter().all(|value| value == first) => {
             format!("{} x{}", write(first), values.len())
@@ -89,7 +91,7 @@ fn numbers_of(tensor: &Tensor, scene: usize, num_scenes: usize) -> String {
 /// # Panics
 /// When that is not a whole number over zero.
 pub(super) fn per_scene(total: usize, num_scenes: usize) -> usize {
-    assert!(num_scenes > 0 && total > 0 && total % num_scenes == 0, "{total} pictures of {num_scenes} scenes");
+    assert!(num_scenes > 0 && total > 0 && total.is_multiple_of(num_scenes), "{total} pictures of {num_scenes} scenes");
     total / num_scenes
 }
 
@@ -105,15 +107,16 @@ mod tests {
     #[test]
     fn each_scene_has_a_block_of_labelled_rows() {
         let grey = |values: &[f32]| Tensor::from_slice(values).view([-1, 1, 1, 1]).expand([-1, 1, 96, 96], false);
-        let (frames, cond) = (grey(&[-1.0, -0.8, 0.6, 0.8]), grey(&[0.0, 1.0]));
+        let (frames, cond) = (grey(&[-1.0, -0.9, 0.6, 0.9]), grey(&[0.0, 1.0]));
         let rows = [Row { label: "inputs", pictures: &frames }, Row { label: "condition", pictures: &cond }];
         let sheet = contact_sheet(&rows, &[], 2);
         assert_eq!(sheet.dimensions(), (LABEL_WIDTH + 2 * (96 + GAP), 4 * (96 + GAP) - GAP));
         let (x, next) = (LABEL_WIDTH + GAP, 96 + GAP);
         let at = |column: u32, line: u32| sheet.get_pixel(x + column * next, line * next).0[0];
-        assert_eq!([at(0, 0), at(1, 0), at(0, 1)], [0, 26, 128]);
-        assert_eq!([at(0, 2), at(1, 2), at(0, 3)], [204, 230, 255]);
-        let label = |line: u32| (0..LABEL_WIDTH).any(|x| (0..10).any(|y| *sheet.get_pixel(x, line * next + y) != BACKGROUND));
+        assert_eq!([at(0, 0), at(1, 0), at(0, 1)], [0, 13, 128]);
+        assert_eq!([at(0, 2), at(1, 2), at(0, 3)], [204, 242, 255]);
+        let label =
+            |line: u32| (0..LABEL_WIDTH).any(|x| (0..10).any(|y| *sheet.get_pixel(x, line * next + y) != BACKGROUND));
         assert!((0..4).all(label), "every row has its label");
     }
 

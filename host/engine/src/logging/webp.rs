@@ -12,7 +12,9 @@ const REPLACE: u8 = 0x02;
 ///
 /// WebP counts time in milliseconds; the rate is met on average.
 pub(super) fn encode(frames: &[RgbImage], fps: f64) -> Result<Vec<u8>, String> {
-    let Some(first) = frames.first() else { return Err("a clip of no frames".to_owned()) };
+    let Some(first) = frames.first() else {
+        return Err("a clip of no frames".to_owned());
+    };
     let (width, height) = first.dimensions();
     if width.max(height) > 1 << 14 {
         return Err(format!("{width}x{height} pixels are too many for a WebP"));
@@ -75,7 +77,8 @@ mod tests {
     #[test]
     fn frames_and_their_times_come_back_exactly() {
         // More colours than a palette has, and odd sides, so that padding of chunks matters.
-        let picture = |i: u32| RgbImage::from_fn(33, 17, |x, y| Rgb([(x * 7) as u8, (y * 15) as u8, (i * x * y) as u8]));
+        let picture =
+            |i: u32| RgbImage::from_fn(33, 17, |x, y| Rgb([(x * 7) as u8, (y * 15) as u8, (i * x * y) as u8]));
         let frames: Vec<RgbImage> = (0..4).map(picture).collect();
         let bytes = encode(&frames, 12.0).unwrap();
         let decoder = WebPDecoder::new(std::io::Cursor::new(&bytes)).unwrap();

@@ -224,7 +224,10 @@ fn check_owner(path: &Path) -> Result<(), String> {
     }
     if metadata.mode() & 0o022 != 0 {
         let path = path.display();
-        return Err(format!("{path} can be written by others (mode {:o}); run `chmod go-w {path}`", metadata.mode() & 0o777));
+        return Err(format!(
+            "{path} can be written by others (mode {:o}); run `chmod go-w {path}`",
+            metadata.mode() & 0o777
+        ));
     }
     Ok(())
 }

@@ -99,7 +99,10 @@ impl Registry {
 
     fn found(&self, id: &str, runtime: Runtime) -> Result<(&Found, PathBuf), PluginError> {
         let found = self.plugin(id).and_then(|plugin| Some((&plugin.0, plugin.0.artifact(runtime)?)));
-        found.ok_or_else(|| PluginError::Mismatch { path: PathBuf::from(id), reason: format!("has no {runtime} artifact") })
+        found.ok_or_else(|| PluginError::Mismatch {
+            path: PathBuf::from(id),
+            reason: format!("has no {runtime} artifact"),
+        })
     }
 
     /// The library of a native plugin.
@@ -155,7 +158,12 @@ impl Registry {
     }
 }
 
-fn check_settings(plugin: &WasmPlugin, name: &str, entry: &str, settings: &Map<String, Value>) -> Result<(), ComponentError> {
+fn check_settings(
+    plugin: &WasmPlugin,
+    name: &str,
+    entry: &str,
+    settings: &Map<String, Value>,
+) -> Result<(), ComponentError> {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         plugin.check_config(entry, settings)?.into_iter().partition(|diagnostic| diagnostic.is_error);
     for warning in warnings {
@@ -171,7 +179,8 @@ fn check_settings(plugin: &WasmPlugin, name: &str, entry: &str, settings: &Map<S
 fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Result<(), String> {
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let described = descriptor.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let listed = found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| Runtime::of(entry.kind) == runtime);
+    let listed =
+        found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| Runtime::of(entry.kind) == runtime);
     let mut matched = 0;
     for (entry, schema) in listed {
         let kind = entry.kind.to_string();
@@ -180,7 +189,11 @@ fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Resu
             return Err(format!("lists the {kind} `{}`, which the plugin does not have", entry.name));
         };
         if code.get("schema").is_some_and(|other| other != schema) {
-            return Err(format!("{} is not the schema of the {kind} `{}` in the plugin", entry.schema.display(), entry.name));
+            return Err(format!(
+                "{} is not the schema of the {kind} `{}` in the plugin",
+                entry.schema.display(),
+                entry.name
+            ));
         }
         matched += 1;
     }

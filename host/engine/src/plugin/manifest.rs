@@ -157,8 +157,18 @@ struct RawCapabilities {
 fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
     match path {
         [] => Some(&[
-            "schema-version", "id", "version", "description", "license", "authors", "repository", "api", "artifact",
-            "torch", "capabilities", "entry",
+            "schema-version",
+            "id",
+            "version",
+            "description",
+            "license",
+            "authors",
+            "repository",
+            "api",
+            "artifact",
+            "torch",
+            "capabilities",
+            "entry",
         ]),
         ["api"] => Some(&["wit", "abi", "anneal"]),
         ["artifact", _] => Some(&["path", "sha256"]),
@@ -291,13 +301,17 @@ fn check_api(api: &RawApi, faults: &mut Faults<'_>) {
     for (key, wanted, (major, minor)) in [("api.wit", &api.wit, WIT), ("api.abi", &api.abi, host_abi)] {
         let Some(wanted) = wanted else { continue };
         let number = |part: Option<&str>| part.and_then(|part| part.parse::<u64>().ok());
-        let (first, second) = wanted.get_ref().split_once('.').map_or((None, None), |(a, b)| (number(Some(a)), number(Some(b))));
+        let (first, second) =
+            wanted.get_ref().split_once('.').map_or((None, None), |(a, b)| (number(Some(a)), number(Some(b))));
         let (message, help) = match (first, second) {
             (Some(first), Some(second)) if first == major && second <= minor => continue,
-            (Some(first), Some(_)) if first < major => {
-                (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "build the plugin with a newer plugin-api")
+            (Some(first), Some(_)) if first < major => (
+                format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()),
+                "build the plugin with a newer plugin-api",
+            ),
+            (Some(_), Some(_)) => {
+                (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "update anneal")
             }
-            (Some(_), Some(_)) => (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "update anneal"),
             _ => (format!("`{}` is no version of an interface", wanted.get_ref()), "write two numbers, `1.0`"),
         };
         faults.add(wanted.span(), key, message, help.to_owned());
@@ -308,9 +322,16 @@ fn check_api(api: &RawApi, faults: &mut Faults<'_>) {
         Ok(requirement) if host.is_some_and(|host| requirement.matches(&host)) => {}
         Ok(requirement) => {
             let message = format!("is {requirement}, this is anneal {}", env!("CARGO_PKG_VERSION"));
-            faults.add(wanted.span(), "api.anneal", message, "use another version of anneal or of the plugin".to_owned());
+            faults.add(
+                wanted.span(),
+                "api.anneal",
+                message,
+                "use another version of anneal or of the plugin".to_owned(),
+            );
         }
-        Err(error) => faults.add(wanted.span(), "api.anneal", error.to_string(), "write a requirement, `>=0.1`".to_owned()),
+        Err(error) => {
+            faults.add(wanted.span(), "api.anneal", error.to_string(), "write a requirement, `>=0.1`".to_owned())
+        }
     }
 }
 
@@ -332,7 +353,11 @@ fn artifacts(
             continue;
         }
         let have = one_of(given.get_ref().keys().map(String::as_str));
-        let message = format!("there is no [artifact.{name}], which `{}` ({}) runs from; there is {have}", entry.get_ref().name, entry.get_ref().kind);
+        let message = format!(
+            "there is no [artifact.{name}], which `{}` ({}) runs from; there is {have}",
+            entry.get_ref().name,
+            entry.get_ref().kind
+        );
         faults.add(given.span(), "artifact", message, format!("build the plugin for {name}"));
         break;
     }
@@ -353,7 +378,12 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
             TorchLink::None
         }
         (other, _) => {
-            faults.add(raw.link.span(), "torch.link", format!("`{other}` is no way to link"), "write `none` or `exact`".to_owned());
+            faults.add(
+                raw.link.span(),
+                "torch.link",
+                format!("`{other}` is no way to link"),
+                "write `none` or `exact`".to_owned(),
+            );
             TorchLink::None
         }
     }
@@ -363,7 +393,12 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
 fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> Option<u32> {
     if let Some(wasi) = raw.wasi.filter(|wasi| wasi.get_ref() != "none") {
         let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
-        faults.add(wasi.span(), "capabilities.wasi", message, "write `none`, and build for wasm32-unknown-unknown".to_owned());
+        faults.add(
+            wasi.span(),
+            "capabilities.wasi",
+            message,
+            "write `none`, and build for wasm32-unknown-unknown".to_owned(),
+        );
     }
     let memory = raw.memory_mib?;
     if !(1..=MEMORY_MIB_MAX).contains(memory.get_ref()) {
@@ -398,76 +433,4 @@ fn check_path(path: &Path, span: Range<usize>, key: &str, faults: &mut Faults<'_
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"schema-version = 1
-id = "acme.karras"
-version = "1.2.0"
-[api]
-wit = "1.0"
-[artifact.wasm]
-path = "karras.wasm"
-[[entry]]
-name = "karras"
-kind = "discretization"
-schema = "schema/karras.json"
-[x-shop]
-anything = true
-"#;
-
-    fn parse(text: &str) -> Result<Manifest, Vec<String>> {
-        Manifest::parse(text, Path::new("p/plugin.toml"))
-            .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
-    }
-
-    /// The first fault of the good manifest with one text replaced by another.
-    fn fault(from: &str, to: &str) -> String {
-        assert!(GOOD.contains(from));
-        parse(&GOOD.replace(from, to)).unwrap_err().remove(0)
-    }
-
-    #[test]
-    fn a_manifest_is_read() {
-        let manifest = parse(GOOD).unwrap();
-        assert_eq!((manifest.id.as_str(), manifest.version.to_string().as_str()), ("acme.karras", "1.2.0"));
-        assert_eq!(manifest.artifacts[&Runtime::Wasm].path, Path::new("karras.wasm"));
-        assert_eq!(manifest.entries[0].kind, PluginKind::Discretization);
-        assert_eq!(manifest.torch, TorchLink::None);
-    }
-
-    #[test]
-    fn each_fault_has_its_place_and_remedy() {
-        let cases = [
-            ("version = \"1.2.0\"", "verison = \"1.2.0\"", "p/plugin.toml:3:1: verison: is no key of a manifest\nhelp: did you mean `version`?"),
-            ("name = \"karras\"", "nmae = \"karras\"", "p/plugin.toml:9:1: entry.nmae: is no key"),
-            ("schema-version = 1", "schema-version = 2", "p/plugin.toml:1:18: schema-version: is 2, this anneal reads 1"),
-            ("acme.karras", "Karras", "p/plugin.toml:2:6: id: `Karras` is no plugin id"),
-            ("\"1.2.0\"", "\"1.2\"", "p/plugin.toml:3:11: version: `1.2` is no version"),
-            ("wit = \"1.0\"", "wit = \"1.9\"", "p/plugin.toml:5:7: api.wit: is 1.9, this anneal has 1.0\nhelp: update anneal"),
-            ("wit = \"1.0\"", "abi = \"0.9\"", "p/plugin.toml:5:7: api.abi: is 0.9, this anneal has 1.0\nhelp: build the plugin"),
-            ("wit = \"1.0\"", "anneal = \">=99\"", "p/plugin.toml:5:10: api.anneal: is >=99, this is anneal"),
-            ("karras.wasm", "../karras.wasm", "`../karras.wasm` leads out of the plugin's folder"),
-            ("schema/karras.json", "/etc/passwd", "leads out of the plugin's folder"),
-            ("\"discretization\"", "\"discretisation\"", "p/plugin.toml:10:8: unknown variant `discretisation`"),
-            ("\"discretization\"", "\"embedder\"", "which `karras` (embedder) runs from"),
-            ("name = \"karras\"", "name = \"Karras\"", "`Karras` is no name of an entry"),
-            ("[x-shop]", "[torch]\nlink = \"stable\"\n[x-shop]", "`stable` is no way to link"),
-            ("[x-shop]", "[capabilities]\nwasi = \"null\"\n[x-shop]", "capabilities.wasi: is `null`; plugins get no WASI"),
-            ("[x-shop]", "[capabilities]\nmemory-mib = 4096\n[x-shop]", "capabilities.memory-mib: is 4096\nhelp: write 1 to 512"),
-            ("id = \"acme.karras\"", "id = ", "p/plugin.toml:2:"),
-        ];
-        for (from, to, expected) in cases {
-            let fault = fault(from, to);
-            assert!(fault.contains(expected), "{to}: {fault}");
-        }
-    }
-
-    #[test]
-    fn several_faults_are_told_at_once() {
-        let text = GOOD.replace("acme.karras", "x").replace("1.2.0", "one").replace("wit =", "wti =");
-        assert_eq!(parse(&text).unwrap_err().len(), 3);
-        let doubled = format!("{GOOD}[[entry]]\nname = \"karras\"\nkind = \"discretization\"\nschema = \"a.json\"\n");
-        assert!(parse(&doubled).unwrap_err()[0].contains("two of the kind discretization"));
-    }
-}
+mod tests;

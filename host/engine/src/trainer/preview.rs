@@ -37,7 +37,10 @@ impl Preview {
             None => self.sample(model, seed)?,
         };
         let inputs = model.input(&self.batch)?;
-        let mut rows = vec![Row { label: "inputs", pictures: inputs }, Row { label: "reconstructions", pictures: &reconstructions }];
+        let mut rows = vec![
+            Row { label: "inputs", pictures: inputs },
+            Row { label: "reconstructions", pictures: &reconstructions },
+        ];
         let conditions = condition_pictures(model, &self.batch);
         rows.extend(conditions.iter().map(|(label, pictures)| Row { label, pictures }));
         rows.push(Row { label: "samples", pictures: &samples });
@@ -60,7 +63,8 @@ impl Preview {
 /// The image entries that embedders read, by name.
 pub fn condition_pictures(model: &Model, batch: &Batch) -> Vec<(String, Tensor)> {
     let keys = model.conditioner.uses().iter().flat_map(|used| used.input_keys.iter());
-    keys.filter_map(|key| Some((key.clone(), batch.tensors.get(key).filter(|t| t.dim() == 4)?.shallow_clone()))).collect()
+    keys.filter_map(|key| Some((key.clone(), batch.tensors.get(key).filter(|t| t.dim() == 4)?.shallow_clone())))
+        .collect()
 }
 
 /// The texts of each scene, a line each.

@@ -35,7 +35,9 @@ pub enum TrainError {
     #[error(transparent)]
     Optimizer(#[from] anneal_torch::TorchError),
     /// The loss or the gradient is not finite; no weight was touched.
-    #[error("step {step}: the loss is {loss} and the gradient's norm {grad_norm}; the weights are those of the step before")]
+    #[error(
+        "step {step}: the loss is {loss} and the gradient's norm {grad_norm}; the weights are those of the step before"
+    )]
     NonFinite {
         /// The step that failed.
         step: u64,

@@ -21,7 +21,10 @@ fn a_trainable_class_learns_through_the_boundary() {
     let embedder = make(&mut registry, "class", json!({ "n_classes": 3, "dim": 4 })).unwrap();
     assert_eq!(embedder.name(), "anneal.embedders/class");
     let decl = &embedder.params()[0];
-    assert_eq!((decl.name.as_str(), &decl.shape[..], decl.init), ("embedding.weight", &[3, 4][..], Init::Normal { std: 1.0 }));
+    assert_eq!(
+        (decl.name.as_str(), &decl.shape[..], decl.init),
+        ("embedding.weight", &[3, 4][..], Init::Normal { std: 1.0 })
+    );
 
     let table = zeros(&[3, 4]).set_requires_grad(true);
     let flat = FlatParams::new(vec![("embedding.weight".to_owned(), table.shallow_clone())]);
@@ -99,6 +102,7 @@ fn texts_are_no_tensors() {
 #[test]
 fn an_instance_moves_between_threads() {
     let embedder = make(&mut bundled(), "scalar", json!({ "dim": 4 })).unwrap();
-    let moved = std::thread::spawn(move || call(embedder.as_ref(), &zeros(&[2]), &[], 2).unwrap().remove(0).tensor.size());
+    let moved =
+        std::thread::spawn(move || call(embedder.as_ref(), &zeros(&[2]), &[], 2).unwrap().remove(0).tensor.size());
     assert_eq!(moved.join().unwrap(), [2, 4]);
 }

@@ -26,13 +26,18 @@ fn error(fault: &str) -> ComponentError {
 fn each_fault_is_an_error_that_names_it() {
     let cases = [
         ("error", ErrorCode::InvalidConfig, "forward: told to fail"),
-        ("libtorch-error", ErrorCode::Internal, "forward: libtorch: mat1 and mat2 shapes cannot be multiplied (2x3 and 1000x3)"),
+        (
+            "libtorch-error",
+            ErrorCode::Internal,
+            "forward: libtorch: mat1 and mat2 shapes cannot be multiplied (2x3 and 1000x3)",
+        ),
         ("writes-to-input", ErrorCode::Internal, "forward: the plugin wrote to the input `input` in place"),
         ("writes-to-param", ErrorCode::Internal, "forward: the plugin wrote to the parameter `scale` in place"),
         ("wrong-rank", ErrorCode::InvalidArgument, "forward: an embedding of shape [2, 1, 3] cannot go to vector"),
         ("wrong-rows", ErrorCode::InvalidArgument, "its rows are no multiple of the 2 scenes"),
         ("integers", ErrorCode::InvalidArgument, "floating point is wanted"),
         ("no-output", ErrorCode::InvalidArgument, "forward: no embedding was emitted"),
+        ("undefined-output", ErrorCode::InvalidArgument, "forward: an emitted tensor is undefined"),
         ("wrong-draw", ErrorCode::InvalidArgument, "for `noise`: [3, 2] is no multiple of the scenes"),
     ];
     for (fault, code, text) in cases {
@@ -48,7 +53,12 @@ fn each_fault_is_an_error_that_names_it() {
 fn after_an_error_the_instance_still_works() {
     let embedder = faulty("none").unwrap();
     let wrong = Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
-    assert!(call(embedder.as_ref(), &wrong, &[], 2).unwrap_err().message.contains("1 parameters were declared, 0 are given"));
+    assert!(
+        call(embedder.as_ref(), &wrong, &[], 2)
+            .unwrap_err()
+            .message
+            .contains("1 parameters were declared, 0 are given")
+    );
     assert_eq!(run(embedder.as_ref()).unwrap()[0].tensor.size(), [2, 3]);
 }
 
@@ -68,7 +78,10 @@ fn a_panic_is_an_error_with_its_place_and_ends_the_instance() {
 #[test]
 fn a_panic_of_libtorchs_wrapper_is_the_error_of_libtorch() {
     let error = error("libtorch-panic");
-    assert!(error.message.starts_with("forward: panicked: libtorch: mat1 and mat2 shapes cannot be multiplied"), "{error}");
+    assert!(
+        error.message.starts_with("forward: panicked: libtorch: mat1 and mat2 shapes cannot be multiplied"),
+        "{error}"
+    );
     assert!(!error.message.contains("Exception raised from"), "{error}");
 }
 

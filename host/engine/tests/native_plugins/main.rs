@@ -55,8 +55,17 @@ impl Draws for LetterCount {
 }
 
 /// Calls an embedder with the tensor `input`, about `num_scenes` scenes of one frame.
-fn call(embedder: &dyn Embedder, input: &Tensor, params: &[Tensor], num_scenes: i64) -> Result<Vec<Embedded>, ComponentError> {
+fn call(
+    embedder: &dyn Embedder,
+    input: &Tensor,
+    params: &[Tensor],
+    num_scenes: i64,
+) -> Result<Vec<Embedded>, ComponentError> {
     let inputs = [EmbedderInput::Tensor { name: "input", tensor: input }];
     let mut draws = LetterCount { num_scenes };
-    embedder.forward(&inputs, params, &mut EmbedderCall { num_scenes, frames_per_scene: 1, training: true, draws: &mut draws })
+    embedder.forward(
+        &inputs,
+        params,
+        &mut EmbedderCall { num_scenes, frames_per_scene: 1, training: true, draws: &mut draws },
+    )
 }

@@ -15,6 +15,9 @@
 #ifndef DESCRIPTOR
 #define DESCRIPTOR "{\"sdk\":\"c\",\"entries\":[{\"name\":\"white\",\"kind\":\"embedder\"}]}"
 #endif
+#ifndef EXTENSION
+#define EXTENSION ANNEAL_EMBEDDER_V1
+#endif
 #define STR(literal) {literal, sizeof(literal) - 1}
 
 struct anneal_instance { int64_t calls; };
@@ -73,14 +76,7 @@ static const anneal_embedder_v1 embedder = {
 #endif
 };
 
-static const void *get_extension(const char *id) {
-#ifdef NO_EMBEDDER
-  (void)id;
-  return NULL;
-#else
-  return strcmp(id, ANNEAL_EMBEDDER_V1) == 0 ? &embedder : NULL;
-#endif
-}
+static const void *get_extension(const char *id) { return strcmp(id, EXTENSION) == 0 ? &embedder : NULL; }
 
 /* What a plugin of a later minor version returns: a longer struct. */
 static const struct {

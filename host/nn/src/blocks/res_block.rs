@@ -75,8 +75,8 @@ impl ResBlock {
         let zeroed = ConvConfig { zeroed: true, ..same(out_channels, &config.kernel) };
         let out_conv = Conv::new(&out_layers.sub(3), zeroed);
         let skip_kernel = if config.use_conv { config.kernel.clone() } else { vec![1; config.kernel.len()] };
-        let skip = (channels != out_channels)
-            .then(|| Conv::new(&path.sub("skip_connection"), same(channels, &skip_kernel)));
+        let skip =
+            (channels != out_channels).then(|| Conv::new(&path.sub("skip_connection"), same(channels, &skip_kernel)));
         Self { in_norm, in_conv, emb, out_norm, out_conv, skip, config }
     }
 
@@ -124,5 +124,89 @@ impl ResBlock {
         } else {
             self.out_norm.forward(&(h + emb))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use crate::testing::{F32, close, keys, randomise};
+    use tch::Device;
+
+    fn config(channels: i64, out_channels: i64) -> ResBlockConfig {
+        ResBlockConfig {
+            channels,
+            out_channels,
+            emb_channels: Some(24),
+            dropout: 0.0,
+            use_conv: false,
+            use_scale_shift_norm: false,
+            kernel: vec![3, 3],
+            resample: Resample::Keep,
+            emb_per_frame: false,
+        }
+    }
+
+    #[test]
+    fn starts_as_its_skip_connection() {
+        let block = ResBlock::new(&Params::new(Device::Cpu, 1).root(), config(64, 64));
+        let (x, emb) = (Tensor::randn([2, 64, 4, 6], F32), Tensor::randn([2, 24], F32));
+        assert!(block.forward(&x, Some(&emb), true).equal(&x));
+    }
+
+    #[test]
+    fn keys_and_shapes_follow_the_options() {
+        let params = Params::meta();
+        let full = ResBlockConfig { use_conv: true, use_scale_shift_norm: true, ..config(32, 64) };
+        ResBlock::new(&params.root(), full);
+        let keys = keys(&params);
+        assert!(keys.contains(&"emb_layers.1.weight [128, 24]".to_owned()), "{keys:?}");
+        assert!(keys.contains(&"skip_connection.weight [64, 32, 3, 3]".to_owned()), "{keys:?}");
+        assert_eq!(keys[0], "in_layers.0.weight [32]");
+        assert_eq!(keys[keys.len() - 3], "out_layers.3.bias [64]");
+    }
+
+    #[test]
+    fn resampling_changes_branch_and_skip_connection() {
+        for (resample, size) in [(Resample::Up, [8, 12]), (Resample::Down, [2, 3])] {
+            let block =
+                ResBlock::new(&Params::new(Device::Cpu, 1).root(), ResBlockConfig { resample, ..config(32, 64) });
+            let y = block.forward(&Tensor::randn([2, 32, 4, 6], F32), Some(&Tensor::randn([2, 24], F32)), true);
+            assert_eq!(y.size(), [2, 64, size[0], size[1]]);
+        }
+    }
+
+    #[test]
+    fn an_embedding_for_each_frame_reaches_its_frame() {
+        let block = |emb_per_frame| {
+            let params = Params::new(Device::Cpu, 1);
+            let block = ResBlock::new(
+                &params.root(),
+                ResBlockConfig { kernel: vec![3, 1, 1], emb_per_frame, ..config(64, 64) },
+            );
+            randomise(&params);
+            block
+        };
+        let (x, emb) = (Tensor::randn([2, 64, 3, 4, 4], F32), Tensor::randn([2, 24], F32));
+        let same = emb.unsqueeze(1).repeat([1, 3, 1]);
+        let want = block(false).forward(&x, Some(&emb), true);
+        close(&block(true).forward(&x, Some(&same), true), &want, 1e-5);
+        let other = same.copy();
+        let _ = other.select(1, 2).g_add_scalar_(1.0);
+        let changed = block(true).forward(&x, Some(&other), true) - want;
+        let by_frame = changed.abs().amax([0, 1, 3, 4], false);
+        assert!(by_frame.double_value(&[2]) > by_frame.double_value(&[0]));
+    }
+
+    #[test]
+    fn scale_and_shift_follow_the_norm() {
+        let params = Params::new(Device::Cpu, 1);
+        let block = ResBlock::new(&params.root(), ResBlockConfig { use_scale_shift_norm: true, ..config(64, 64) });
+        randomise(&params);
+        let (h, emb) = (Tensor::randn([2, 64, 3, 3], F32), Tensor::randn([2, 128], F32));
+        let (scale, shift) = (emb.narrow(1, 0, 64), emb.narrow(1, 64, 64));
+        let want = block.out_norm.forward(&h) * (append_axes(&scale, 4) + 1.0) + append_axes(&shift, 4);
+        close(&block.conditioned(&h, &emb), &want, 1e-6);
     }
 }

@@ -56,7 +56,9 @@ impl SpatialTransformer {
         Self {
             norm: GroupNorm::of_attention(&path.sub("norm"), channels),
             proj_in: Projection::new(&path.sub("proj_in"), channels, width, config.use_linear, false),
-            blocks: (0..config.depth).map(|i| TransformerBlock::new(&blocks.sub(i), config.block, config.disable_self_attn)).collect(),
+            blocks: (0..config.depth)
+                .map(|i| TransformerBlock::new(&blocks.sub(i), config.block, config.disable_self_attn))
+                .collect(),
             proj_out: Projection::new(&path.sub("proj_out"), width, channels, config.use_linear, true),
         }
     }
@@ -94,5 +96,42 @@ impl SpatialTransformer {
             Projection::Conv(conv) => conv.forward(&to_pixels(tokens, h, w)),
         };
         x + out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use crate::testing::{F32, close, randomise};
+    use tch::Device;
+
+    fn build(use_linear: bool, depth: u32) -> (Params, SpatialTransformer) {
+        let block =
+            TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 };
+        let config = SpatialTransformerConfig { channels: 32, depth, use_linear, disable_self_attn: false, block };
+        let params = Params::new(Device::Cpu, 1);
+        let transformer = SpatialTransformer::new(&params.root(), config);
+        (params, transformer)
+    }
+
+    #[test]
+    fn starts_as_the_identity() {
+        let (x, context) = (Tensor::randn([2, 32, 3, 4], F32), Tensor::randn([2, 3, 10], F32));
+        assert!(build(true, 2).1.forward(&x, Some(&context), true).equal(&x));
+    }
+
+    #[test]
+    fn linear_and_convolutional_projections_are_the_same_mathematics() {
+        let (linear_params, linear) = build(true, 1);
+        let (conv_params, conv) = build(false, 1);
+        randomise(&linear_params);
+        let _no_grad = anneal_torch::grad_mode::no_grad();
+        for (from, to) in linear_params.entries().iter().zip(conv_params.entries()) {
+            assert_eq!(from.path, to.path);
+            to.tensor.shallow_clone().copy_(&from.tensor.view_as(&to.tensor));
+        }
+        let (x, context) = (Tensor::randn([2, 32, 3, 4], F32), Tensor::randn([2, 3, 10], F32));
+        close(&conv.forward(&x, Some(&context), true), &linear.forward(&x, Some(&context), true), 1e-5);
     }
 }

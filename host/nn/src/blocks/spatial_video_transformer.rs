@@ -2,7 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::{AlphaBlender, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig, VideoTransformerBlock};
+use super::{
+    AlphaBlender, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig, VideoTransformerBlock,
+};
 use crate::config::MergeStrategy;
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
@@ -97,5 +99,66 @@ impl SpatialVideoTransformer {
             return Some(rows_of_frames(context, t).select(1, 0)); // [b*t, s, d] -> [b, s, d]
         }
         time_context.map(|c| if c.dim() == 2 { c.unsqueeze(1) } else { c.shallow_clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use crate::testing::{F32, close, randomise};
+    use tch::Device;
+
+    fn build(use_spatial_context: bool) -> SpatialVideoTransformer {
+        let block =
+            TransformerBlockConfig { width: 32, num_heads: 2, head_width: 16, context_width: Some(10), dropout: 0.0 };
+        let config = SpatialVideoTransformerConfig {
+            spatial: SpatialTransformerConfig {
+                channels: 32,
+                depth: 1,
+                use_linear: true,
+                disable_self_attn: false,
+                block,
+            },
+            time_context_width: (!use_spatial_context).then_some(6),
+            use_spatial_context,
+            temporal_cross_attention: true,
+            merge_strategy: MergeStrategy::LearnedWithImages,
+            merge_factor: 0.5,
+            max_period: 10_000.0,
+        };
+        let params = Params::new(Device::Cpu, 1);
+        let transformer = SpatialVideoTransformer::new(&params.root(), config);
+        randomise(&params);
+        transformer
+    }
+
+    #[test]
+    fn marked_images_take_the_spatial_transformer_alone() {
+        let transformer = build(true);
+        let (x, context) = (Tensor::randn([6, 32, 2, 3], F32), Tensor::randn([6, 2, 10], F32));
+        let images = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 1.0]).view([2, 3]);
+        let got = transformer.forward(&x, Some(&context), None, 3, Some(&images), false);
+        let spatial = transformer.spatial.forward(&x, Some(&context), false);
+        for row in 0..6 {
+            let same = (got.select(0, row) - spatial.select(0, row)).abs().max().double_value(&[]) < 1e-5;
+            assert_eq!(same, row == 1 || row == 5, "row {row}");
+        }
+    }
+
+    #[test]
+    fn the_context_over_time_is_the_first_frames() {
+        let context = Tensor::arange(6 * 20, F32).view([6, 2, 10]);
+        let taken = build(true).time_context(Some(&context), None, 3).unwrap();
+        assert!(taken.select(0, 1).equal(&context.select(0, 3)) && taken.size() == [2, 2, 10]);
+    }
+
+    #[test]
+    fn a_context_over_time_of_its_own_may_lack_the_token_axis() {
+        let transformer = build(false);
+        let (x, context) = (Tensor::randn([4, 32, 2, 3], F32), Tensor::randn([4, 2, 10], F32));
+        let time_context = Tensor::randn([2, 6], F32);
+        let forward = |c: &Tensor| transformer.forward(&x, Some(&context), Some(c), 2, None, false);
+        close(&forward(&time_context), &forward(&time_context.unsqueeze(1)), 0.0);
     }
 }

@@ -66,7 +66,115 @@ impl TransformerBlock {
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
         let own_context = if self.disable_self_attn { context } else { None };
         let x = x + self.attn1.forward(&self.norm1.forward(x), own_context, train);
-        let x = &x + self.attn2.forward(&self.norm2.forward(&x), context, train);
+        let x = match context {
+            Some(context) => attend_to_context(&x, &self.norm2, &self.attn2, context, train),
+            None => &x + self.attn2.forward(&self.norm2.forward(&x), None, train),
+        };
         &x + self.ff.forward(&self.norm3.forward(&x), train)
+    }
+}
+
+/// `x + attention(norm(x), context)`, in short where the context has one token.
+///
+/// # Shapes
+/// - `x`, result: `[b, s, d]`
+/// - `context`: `[b, s', d']`
+pub(super) fn attend_to_context(
+    x: &Tensor,
+    norm: &LayerNorm,
+    attention: &CrossAttention,
+    context: &Tensor,
+    train: bool,
+) -> Tensor {
+    if context.size()[1] != 1 {
+        return x + attention.forward(&norm.forward(x), Some(context), train);
+    }
+    let out = attention.single_token(context, x.size()[1], train);
+    let [q, k] = attention.query_and_key_weights();
+    let [scale, shift] = norm.params();
+    x + (out + zero_of(&[q, k, scale, shift]))
+}
+
+/// A zero that gives `params` zero gradients instead of none: an optimizer still decays them, as it would had they been
+/// multiplied into the result.
+fn zero_of(params: &[&Tensor]) -> Tensor {
+    let nothing: Vec<Tensor> = params.iter().map(|p| p.flatten(0, -1).narrow(0, 0, 0)).collect();
+    Tensor::cat(&nothing, 0).sum(params[0].kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Params;
+    use crate::testing::{F32, close, keys, randomise};
+    use tch::{Device, Kind};
+
+    fn config() -> TransformerBlockConfig {
+        TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 }
+    }
+
+    #[test]
+    fn the_first_attention_may_attend_to_the_context() {
+        let shapes = |disabled| {
+            let params = Params::meta();
+            TransformerBlock::new(&params.root(), config(), disabled);
+            keys(&params)
+        };
+        assert_eq!(shapes(false)[1], "attn1.to_k.weight [16, 16]");
+        assert_eq!(shapes(true)[1], "attn1.to_k.weight [16, 10]");
+        let params = Params::new(Device::Cpu, 1);
+        let block = TransformerBlock::new(&params.root(), config(), true);
+        let (x, context) = (Tensor::randn([1, 4, 16], F32), Tensor::randn([1, 3, 10], F32));
+        // Without self attention a token's result does not depend on the others.
+        let alone = block.forward(&x.narrow(1, 2, 1), Some(&context), true);
+        close(&block.forward(&x, Some(&context), true).narrow(1, 2, 1), &alone, 1e-6);
+    }
+
+    #[test]
+    fn a_context_of_one_token_in_short_equals_the_full_attention() {
+        let params = Params::new(Device::Cpu, 1);
+        let block = TransformerBlock::new(&params.root(), config(), false);
+        randomise(&params);
+        let x = Tensor::randn([2, 5, 16], F32).set_requires_grad(true);
+        let context = Tensor::randn([2, 1, 10], F32).set_requires_grad(true);
+        let grads = |y: Tensor| {
+            let reached = params
+                .entries()
+                .into_iter()
+                .filter(|p| p.path.starts_with("attn2.to_v") || p.path.starts_with("attn2.to_out"));
+            let mut inputs = vec![x.shallow_clone(), context.shallow_clone()];
+            inputs.extend(reached.map(|p| p.tensor));
+            Tensor::run_backward(&[y.square().sum(Kind::Float)], &inputs, true, false)
+        };
+        let short = attend_to_context(&x, &block.norm2, &block.attn2, &context, true);
+        let full = &x + block.attn2.forward(&block.norm2.forward(&x), Some(&context), true);
+        close(&short, &full, 1e-5);
+        for (short, full) in grads(short).iter().zip(grads(full)) {
+            close(short, &full, 1e-5 * full.abs().max().double_value(&[]));
+        }
+    }
+
+    #[test]
+    fn what_one_token_leaves_out_gets_a_zero_gradient_not_none() {
+        let params = Params::new(Device::Cpu, 1);
+        let block = TransformerBlock::new(&params.root(), config(), false);
+        let (x, context) = (Tensor::randn([2, 5, 16], F32), Tensor::randn([2, 1, 10], F32));
+        block.forward(&x, Some(&context), true).square().sum(Kind::Float).backward();
+        for param in params.entries() {
+            assert!(anneal_torch::tensor::has_grad(&param.tensor), "{}", param.path);
+            let zero =
+                ["attn2.to_q.weight", "attn2.to_k.weight", "norm2.weight", "norm2.bias"].contains(&param.path.as_str());
+            assert_eq!(param.tensor.grad().abs().max().double_value(&[]) == 0.0, zero, "{}", param.path);
+        }
+    }
+
+    #[test]
+    fn dropout_falls_on_each_token_also_when_the_context_has_one() {
+        let params = Params::new(Device::Cpu, 1);
+        let block = TransformerBlock::new(&params.root(), TransformerBlockConfig { dropout: 0.5, ..config() }, false);
+        let (x, context) = (Tensor::zeros([1, 64, 16], F32), Tensor::randn([1, 1, 10], F32));
+        let out = attend_to_context(&x, &block.norm2, &block.attn2, &context, true);
+        let kept = out.ne(0.0).to_kind(Kind::Float).mean_dim(2, false, Kind::Float);
+        assert!(kept.std(true).double_value(&[]) > 0.0);
     }
 }

@@ -62,11 +62,23 @@ impl Conv {
     /// - `x`: `[n, inputs, ...]`, as many axes of positions as the kernel has
     /// - result: `[n, outputs, ...]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let axes = self.stride.len();
-        let (dilation, output_padding) = (vec![1; axes], vec![0; axes]);
-        let bias = Some(&self.bias);
-        x.convolution(&self.weight, bias, &self.stride[..], &self.padding[..], dilation, false, output_padding, 1)
+        match self.weight.size()[..] {
+            // A kernel over time alone sees pixels as one axis. libtorch's convolution in two dimensions is about twice
+            // as fast on the CPU as the one in three, which copies every window.
+            [_, _, _, 1, 1] if self.stride == [1, 1, 1] && self.padding[1..] == [0, 0] => {
+                let (h, w) = (x.size()[3], x.size()[4]);
+                let over_time =
+                    convolve(&x.flatten(3, 4), &self.weight.squeeze_dim(4), &self.bias, &[1, 1], &[self.padding[0], 0]);
+                over_time.unflatten(3, [h, w])
+            }
+            _ => convolve(x, &self.weight, &self.bias, &self.stride, &self.padding),
+        }
     }
+}
+
+fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
+    let axes = stride.len();
+    x.convolution(weight, Some(bias), stride, padding, vec![1; axes], false, vec![0; axes], 1)
 }
 
 #[cfg(test)]
@@ -78,11 +90,26 @@ mod tests {
     #[test]
     fn an_odd_kernel_keeps_the_size_in_every_number_of_dimensions() {
         let path = Params::new(Device::Cpu, 1).root();
-        for (dims, kernel) in [vec![3], vec![3, 3], vec![1, 1], vec![3, 1, 1], vec![1, 3, 3], vec![3, 3, 3]].iter().enumerate() {
+        for (dims, kernel) in
+            [vec![3], vec![3, 3], vec![1, 1], vec![3, 1, 1], vec![1, 3, 3], vec![3, 3, 3]].iter().enumerate()
+        {
             let conv = Conv::new(&path.sub(dims), ConvConfig::same(2, 5, kernel));
             let shape = [&[2, 2], &[4, 6, 8][..kernel.len()]].concat();
             let y = conv.forward(&Tensor::randn(&shape[..], (Kind::Float, Device::Cpu)));
             assert_eq!(y.size(), [&[2, 5], &[4, 6, 8][..kernel.len()]].concat(), "{kernel:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_over_time_alone_is_the_convolution_in_three_dimensions() {
+        let conv = Conv::new(&Params::new(Device::Cpu, 1).root(), ConvConfig::same(3, 4, &[3, 1, 1]));
+        let x = Tensor::randn([2, 3, 5, 4, 6], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let y = conv.forward(&x);
+        let want = convolve(&x, &conv.weight, &conv.bias, &[1, 1, 1], &[1, 0, 0]);
+        assert!((&y - &want).abs().max().double_value(&[]) < 1e-5);
+        let grads = |y: &Tensor| Tensor::run_backward(&[y.square().sum(Kind::Float)], &[&x, &conv.weight], true, false);
+        for (got, want) in grads(&y).iter().zip(grads(&want)) {
+            crate::testing::close(got, &want, 1e-5 * want.abs().max().double_value(&[]));
         }
     }
 

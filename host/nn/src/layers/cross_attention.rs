@@ -21,6 +21,9 @@ pub struct CrossAttentionConfig {
     pub dropout: f64,
 }
 
+/// Tokens for each of their values from which queries, keys and values are projected together.
+const TOKENS_TO_JOIN: i64 = 4;
+
 /// Multi-head attention, scaled by `head_width^-1/2`; no bias on queries, keys and values.
 #[derive(Debug)]
 pub struct CrossAttention {
@@ -55,7 +58,6 @@ impl CrossAttention {
     /// - `context`: `[b, s', d']`
     /// - result: `[b, s, d]`
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
-        let context = context.unwrap_or(x);
         let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
         let [q, k, v] = self.project(x, context).map(heads);
         let out = attend(&q, &k, &v).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
@@ -76,14 +78,51 @@ impl CrossAttention {
             let x = rows_of_frames(&x, t).unflatten(-1, [self.num_heads, -1]);
             x.permute([0, 2, 3, 1, 4]).flatten(0, 1)
         };
-        let [q, k, v] = self.project(x, x).map(heads);
+        let [q, k, v] = self.project(x, None).map(heads);
         let out = attend(&q, &k, &v).unflatten(0, [-1, s]); // [b*s, k, t, d/k] -> [b, s, k, t, d/k]
         let out = out.permute([0, 3, 1, 2, 4]).flatten(3, 4).flatten(0, 1); // -> [b*t, s, d]
         dropout(self.to_out.forward(&out), self.dropout, train)
     }
 
-    fn project(&self, x: &Tensor, context: &Tensor) -> [Tensor; 3] {
+    /// What every token gets from a context of one token: the softmax over one key is 1, whatever the token, so queries
+    /// and keys play no part and their gradients are zero.
+    ///
+    /// # Shapes
+    /// - `context`: `[b, 1, d']`
+    /// - `tokens`: `s`, the tokens that the result is for; 1 if all get the same
+    /// - result: `[b, 1 or s, d]`; `s` where each token has its own dropout
+    pub fn single_token(&self, context: &Tensor, tokens: i64, train: bool) -> Tensor {
+        let out = self.to_out.forward(&self.to_v.forward(context));
+        if train && self.dropout > 0.0 {
+            dropout(out.expand([-1, tokens, -1], false).contiguous(), self.dropout, train)
+        } else {
+            out
+        }
+    }
+
+    /// The weights that [`CrossAttention::single_token`] leaves out.
+    pub fn query_and_key_weights(&self) -> [&Tensor; 2] {
+        [&self.to_q.weight, &self.to_k.weight]
+    }
+
+    fn project(&self, x: &Tensor, context: Option<&Tensor>) -> [Tensor; 3] {
+        let Some(context) = context else {
+            return self.project_self(x);
+        };
         [self.to_q.forward(x), self.to_k.forward(context), self.to_v.forward(context)]
+    }
+
+    /// Queries, keys and values of one input. Where it has many tokens, one multiplication by the three matrices
+    /// together saves more than putting them together costs.
+    fn project_self(&self, x: &Tensor) -> [Tensor; 3] {
+        let weights = [&self.to_q.weight, &self.to_k.weight, &self.to_v.weight];
+        let width = x.size()[2];
+        if x.numel() as i64 / width < TOKENS_TO_JOIN * width {
+            return weights.map(|weight| x.linear::<&Tensor>(weight, None));
+        }
+        let joint = x.linear::<&Tensor>(&Tensor::cat(&weights, 0), None);
+        let inner = joint.size()[2] / 3;
+        [0, 1, 2].map(|i| joint.narrow(2, i * inner, inner))
     }
 }
 
@@ -107,7 +146,8 @@ mod tests {
 
     /// Softmax written out, head by head.
     fn written_out(attention: &CrossAttention, x: &Tensor, context: &Tensor) -> Tensor {
-        let [q, k, v] = attention.project(x, context);
+        let [q, k, v] = [&attention.to_q, &attention.to_k, &attention.to_v]
+            .map(|linear| linear.forward(if std::ptr::eq(linear, &attention.to_q) { x } else { context }));
         let heads = (0..3).map(|head| {
             let part = |t: &Tensor| t.narrow(2, 5 * head, 5);
             let scores = part(&q).matmul(&part(&k).transpose(1, 2)) / 5f64.sqrt();
@@ -137,7 +177,8 @@ mod tests {
         let x = Tensor::randn([b * t, s, 12], F32);
         let attention = attention(None);
         let by_position = x.view([b, t, s, 12]).transpose(1, 2).reshape([b * s, t, 12]);
-        let want = attention.forward(&by_position, None, false).view([b, s, t, 12]).transpose(1, 2).reshape([b * t, s, 12]);
+        let want =
+            attention.forward(&by_position, None, false).view([b, s, t, 12]).transpose(1, 2).reshape([b * t, s, 12]);
         close(&attention.over_time(&x, t, false), &want);
     }
 }

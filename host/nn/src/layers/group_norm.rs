@@ -48,11 +48,7 @@ impl GroupNorm {
     /// - `x`, result: `[n, c, ...]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let norm = |x: &Tensor| x.group_norm(GROUPS, Some(&self.weight), Some(&self.bias), self.eps, true);
-        if self.in_f32 && x.kind() != Kind::Float {
-            norm(&x.to_kind(Kind::Float)).to_kind(x.kind())
-        } else {
-            norm(x)
-        }
+        if self.in_f32 && x.kind() != Kind::Float { norm(&x.to_kind(Kind::Float)).to_kind(x.kind()) } else { norm(x) }
     }
 }
 

@@ -42,7 +42,8 @@ pub struct Upsample {
 impl Upsample {
     /// Key `conv` with `use_conv`; without it the channels stay as they are.
     pub fn new(path: &Path, channels: i64, out_channels: i64, use_conv: bool, dims: usize) -> Self {
-        let conv = use_conv.then(|| Conv::new(&path.sub("conv"), ConvConfig::same(channels, out_channels, &vec![3; dims])));
+        let conv =
+            use_conv.then(|| Conv::new(&path.sub("conv"), ConvConfig::same(channels, out_channels, &vec![3; dims])));
         Self { conv }
     }
 

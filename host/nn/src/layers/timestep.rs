@@ -24,7 +24,8 @@ mod tests {
     use super::*;
 
     fn check(dim: i64, want: &[f32]) {
-        let got = Vec::<f32>::try_from(timestep_embedding(&Tensor::from_slice(&[1i64]), dim, 10_000.0).view([dim])).unwrap();
+        let got =
+            Vec::<f32>::try_from(timestep_embedding(&Tensor::from_slice(&[1i64]), dim, 10_000.0).view([dim])).unwrap();
         for (got, want) in got.iter().zip(want) {
             assert!((got - want).abs() < 1e-6, "{got} {want}");
         }

@@ -78,7 +78,7 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("\"learned_with_images\"", "\"learnt\"", "model.network.merge_strategy"),
     here("kind = \"continuous\"", "kind = \"continous\"", "model.denoiser.kind"),
     here("kind = \"v-edm-cnoise\"", "kind = \"v-edm\"", "model.denoiser.scaling.kind"),
-    here("kind = \"l2\"", "kind = \"mse\"", "loss.kind"),
+    here("distance = \"l2\"", "distance = \"mse\"", "loss.distance"),
     here("kind = \"adamw\"", "kind = \"adam\"", "optimizer.kind"),
     here("\"num_video_frames\"", "\"num_frames\"", "model.extra_inputs.0"),
     // What is missing.

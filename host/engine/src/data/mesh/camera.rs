@@ -22,11 +22,7 @@ impl Camera {
     /// it grows counter-clockwise seen from above, so that a quarter turn brings the camera to the x axis.
     /// Elevation is the angle over the horizon, less than a right angle.
     pub(in crate::data) fn on_orbit(centre: Vec3, radius: f32, azimuth: f32, elevation: f32) -> Self {
-        let direction = Vec3::new(
-            elevation.cos() * azimuth.sin(),
-            elevation.sin(),
-            elevation.cos() * azimuth.cos(),
-        );
+        let direction = Vec3::new(elevation.cos() * azimuth.sin(), elevation.sin(), elevation.cos() * azimuth.cos());
         let half_view = (FIELD_OF_VIEW_DEG / 2.0).to_radians();
         let distance = MARGIN * radius / half_view.sin();
         let view = look_at_mat4(centre + direction * distance, centre, Vec3::Y);

@@ -1,5 +1,6 @@
 //! A glTF file to a model, with every index checked.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use glam::{Mat4, Quat, Vec2, Vec3, Vec4};
@@ -24,7 +25,10 @@ pub(in crate::data) fn load(path: &Path) -> Result<Model, DataError> {
         source => DataError::Model { path: path.to_owned(), source },
     })?;
     let file = File { document: &document, buffers: &buffers, images: &images };
-    file.model().map_err(|reason| DataError::UnusableModel { path: path.to_owned(), reason })
+    // The gltf crate's readers panic where a file's types contradict each other.
+    let model = catch_unwind(AssertUnwindSafe(|| file.model()));
+    let model = model.unwrap_or_else(|_| Err("the file contradicts itself: an accessor has the wrong type".to_owned()));
+    model.map_err(|reason| DataError::UnusableModel { path: path.to_owned(), reason })
 }
 
 /// A file in memory. Its readers say what is wrong in one sentence; the path is added outside.
@@ -126,7 +130,13 @@ impl<'a> File<'a> {
         Ok(Texture::new(&image, [sampler.wrap_s().into(), sampler.wrap_t().into()]))
     }
 
-    fn part(&self, primitive: &gltf::Primitive, node: usize, skin: Option<usize>, model: &Model) -> Result<Part, String> {
+    fn part(
+        &self,
+        primitive: &gltf::Primitive,
+        node: usize,
+        skin: Option<usize>,
+        model: &Model,
+    ) -> Result<Part, String> {
         if primitive.mode() != Mode::Triangles {
             return Err(format!("only triangles are drawn, not {:?}", primitive.mode()));
         }
@@ -182,7 +192,9 @@ impl<'a> File<'a> {
         let reader = channel.reader(|buffer| self.data(buffer));
         let times: Vec<f32> = reader.read_inputs().ok_or("a channel has no times")?.collect();
         let (property, values): (_, Vec<Vec4>) = match reader.read_outputs().ok_or("a channel has no values")? {
-            ReadOutputs::Translations(values) => (Property::Translation, values.map(|v| Vec3::from(v).extend(0.0)).collect()),
+            ReadOutputs::Translations(values) => {
+                (Property::Translation, values.map(|v| Vec3::from(v).extend(0.0)).collect())
+            }
             ReadOutputs::Scales(values) => (Property::Scale, values.map(|v| Vec3::from(v).extend(0.0)).collect()),
             ReadOutputs::Rotations(values) => (Property::Rotation, values.into_f32().map(Vec4::from).collect()),
             ReadOutputs::MorphTargetWeights(_) => return Err("morph targets are not supported".to_owned()),

@@ -165,3 +165,83 @@ fn normals(posed: &PosedPart, triangle: [usize; 3], front: bool) -> [Vec3; 3] {
 fn edge(a: Vec2, b: Vec2, c: Vec2) -> f32 {
     (b - a).perp_dot(c - a)
 }
+
+#[cfg(test)]
+mod tests {
+    use glam::Quat;
+    use image::{Rgba, RgbaImage};
+
+    use super::super::model::Node;
+    use super::super::texture::Wrap;
+    use super::*;
+
+    const RED: Vec4 = Vec4::new(1.0, 0.0, 0.0, 1.0);
+    const BLUE: Vec4 = Vec4::new(0.0, 0.0, 1.0, 1.0);
+
+    /// Squares of side 1 that face the z axis, each at a place on it and with a material of its own.
+    fn squares(squares: &[(f32, Material)], textures: Vec<Texture>) -> Model {
+        let part = |(i, (z, _)): (usize, &(f32, Material))| Part {
+            node: 0,
+            skin: None,
+            material: i,
+            positions: [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
+                .map(|(x, y)| Vec3::new(x / 2.0, y / 2.0, *z))
+                .to_vec(),
+            normals: Vec::new(),
+            uvs: [(0.0, 1.0), (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)].map(Vec2::from).to_vec(),
+            joints: Vec::new(),
+            triangles: vec![[0, 1, 2], [0, 2, 3]],
+        };
+        let material = |(_, m): &(f32, Material)| Material { ..*m };
+        Model {
+            nodes: vec![Node { parent: None, translation: Vec3::ZERO, rotation: Quat::IDENTITY, scale: Vec3::ONE }],
+            parts: squares.iter().enumerate().map(part).collect(),
+            skins: Vec::new(),
+            materials: squares.iter().map(material).collect(),
+            textures,
+            animations: Vec::new(),
+        }
+    }
+
+    fn paint(color: Vec4) -> Material {
+        Material { color, texture: None, alpha_cutoff: 0.0, double_sided: false }
+    }
+
+    /// Which of red, green and blue are bright at a pixel of a picture of 16 x 16.
+    fn seen(model: &Model, azimuth: f32, x: usize, y: usize) -> [bool; 3] {
+        let mut canvas = Canvas::new(16);
+        canvas.draw(model, &Pose::new(model, None, 0.0), &Camera::on_orbit(Vec3::ZERO, 1.0, azimuth, 0.0));
+        let mut planes = Vec::new();
+        canvas.append_planes(&mut planes);
+        [0, 1, 2].map(|c| planes[(c * 16 + y) * 16 + x] > 0.0)
+    }
+
+    #[test]
+    fn what_is_near_hides_what_is_far_in_either_order() {
+        for pair in [[(0.3, paint(RED)), (-0.3, paint(BLUE))], [(-0.3, paint(BLUE)), (0.3, paint(RED))]] {
+            assert_eq!(seen(&squares(&pair, vec![]), 0.0, 8, 8), [true, false, false]);
+        }
+    }
+
+    #[test]
+    fn backs_are_seen_of_double_sided_materials_only() {
+        let both = |double_sided| squares(&[(0.0, Material { double_sided, ..paint(RED) })], vec![]);
+        assert_eq!(seen(&both(false), std::f32::consts::PI, 8, 8), [true; 3], "the background");
+        assert_eq!(seen(&both(true), std::f32::consts::PI, 8, 8), [true, false, false]);
+    }
+
+    #[test]
+    fn textures_stand_upright_and_their_holes_are_open() {
+        let mut image = RgbaImage::from_pixel(8, 8, Rgba([0, 0, 255, 255]));
+        for (x, y) in (0..4).flat_map(|x| (0..4).map(move |y| (x, y))) {
+            image.put_pixel(x, y, Rgba([255, 0, 0, 255]));
+            image.put_pixel(x + 4, y + 4, Rgba([0, 0, 255, 0]));
+        }
+        let texture = Texture::new(&image, [Wrap::Clamp; 2]);
+        let material = Material { texture: Some(0), alpha_cutoff: 0.5, ..paint(Vec4::ONE) };
+        let model = squares(&[(0.0, material)], vec![texture]);
+        assert_eq!(seen(&model, 0.0, 6, 6), [true, false, false], "the upper left");
+        assert_eq!(seen(&model, 0.0, 9, 6), [false, false, true], "the upper right");
+        assert_eq!(seen(&model, 0.0, 9, 9), [true; 3], "the hole at the lower right");
+    }
+}

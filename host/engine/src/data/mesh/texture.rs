@@ -65,7 +65,8 @@ impl Texture {
             let [r, g, b] = [r, g, b].map(|v| decode[v as usize]);
             Vec4::new(r, g, b, f32::from(a) / 255.0)
         });
-        let mut level = Level { width: image.width() as usize, height: image.height() as usize, texels: texels.collect() };
+        let mut level =
+            Level { width: image.width() as usize, height: image.height() as usize, texels: texels.collect() };
         let mut levels = Vec::new();
         while level.width > 1 && level.height > 1 {
             let half = level.halved();

@@ -58,7 +58,12 @@ fn directories_stand_in_the_documented_order() {
     let path = SearchPath::new(&["/c".into()], &["/a".into()], &env);
     let dirs: Vec<_> = path.dirs().map(|dir| dir.display().to_string()).collect();
     let expected = [
-        "/c", "/a", "/e", ".anneal/plugins", "/home/me/.local/share/anneal/plugins", "/usr/local/lib/anneal/plugins",
+        "/c",
+        "/a",
+        "/e",
+        ".anneal/plugins",
+        "/home/me/.local/share/anneal/plugins",
+        "/usr/local/lib/anneal/plugins",
         "/usr/lib/anneal/plugins",
     ];
     assert_eq!(dirs, expected);
@@ -133,7 +138,8 @@ fn broken_plugins_are_refused_with_a_reason() {
         write(&dir.join("a"), "acme.a", "1.0.0", "");
         let manifest = dir.join("a/plugin.toml");
         let hash = hex(&Sha256::digest(""));
-        let text = fs::read_to_string(&manifest).unwrap().replace("\"a.wasm\"", &format!("\"a.wasm\"\nsha256 = \"{hash}\""));
+        let text =
+            fs::read_to_string(&manifest).unwrap().replace("\"a.wasm\"", &format!("\"a.wasm\"\nsha256 = \"{hash}\""));
         fs::write(&manifest, text).unwrap();
         assert_eq!(search(&only(&[&dir])).0.len(), 1);
         fs::write(dir.join("a").join(file), contents).unwrap();
@@ -155,7 +161,8 @@ fn the_highest_allowed_version_is_taken() {
     for version in ["1.9.0", "1.10.0", "2.0.0-beta.1"] {
         write(&dir.join(version), "acme.a", version, "");
     }
-    let chosen = |require: &BTreeMap<String, String>| choose(search(&only(&[&dir])).0, require).map(|(taken, _)| titles(&taken));
+    let chosen =
+        |require: &BTreeMap<String, String>| choose(search(&only(&[&dir])).0, require).map(|(taken, _)| titles(&taken));
     assert_eq!(chosen(&BTreeMap::new()).unwrap(), ["acme.a 2.0.0-beta.1"]);
     assert_eq!(chosen(&require("acme.a", "^1")).unwrap(), ["acme.a 1.10.0"]);
     assert_eq!(chosen(&require("acme.a", "=1.9.0")).unwrap(), ["acme.a 1.9.0"]);
@@ -163,7 +170,12 @@ fn the_highest_allowed_version_is_taken() {
     assert_eq!(error, "plugins.require wants acme.a ^3; there is 1.10.0, 1.9.0, 2.0.0-beta.1");
     let error = chosen(&require("acme.b", "^3")).unwrap_err().to_string();
     assert_eq!(error, "plugins.require wants acme.b ^3; no plugin directory holds it");
-    assert!(chosen(&require("acme.a", "new")).unwrap_err().to_string().contains("`new` of acme.a is no version requirement"));
+    assert!(
+        chosen(&require("acme.a", "new"))
+            .unwrap_err()
+            .to_string()
+            .contains("`new` of acme.a is no version requirement")
+    );
 }
 
 #[test]

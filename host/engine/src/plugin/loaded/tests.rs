@@ -9,7 +9,8 @@ use crate::plugin::manifest::Manifest;
 
 /// A plugin with a weighting `edm`, a discretization `edm` and a weighting `velocity`.
 fn found() -> Found {
-    let mut manifest = "schema-version = 1\nid = \"acme.one\"\nversion = \"1.0.0\"\n[artifact.wasm]\npath = \"a.wasm\"\n".to_owned();
+    let mut manifest =
+        "schema-version = 1\nid = \"acme.one\"\nversion = \"1.0.0\"\n[artifact.wasm]\npath = \"a.wasm\"\n".to_owned();
     for (name, kind) in [("edm", "weighting"), ("edm", "discretization"), ("velocity", "weighting")] {
         manifest += &format!("[[entry]]\nname = \"{name}\"\nkind = \"{kind}\"\nschema = \"s.json\"\n");
     }

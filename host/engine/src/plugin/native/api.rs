@@ -175,7 +175,9 @@ fn declare(sink: &mut Sink, name: String, shape: Vec<i64>, init: &str, flags: u3
         return sink.refuse(format!("the parameter `{name}` has shape {shape:?}"));
     }
     let Some(init) = parse_init(init) else {
-        return sink.refuse(format!("the parameter `{name}` starts as `{init}`, which is none of zeros, ones, normal, uniform"));
+        return sink.refuse(format!(
+            "the parameter `{name}` starts as `{init}`, which is none of zeros, ones, normal, uniform"
+        ));
     };
     let buffer = flags & abi::PARAM_BUFFER != 0;
     decls.push(ParamDecl { name, shape, init, buffer });

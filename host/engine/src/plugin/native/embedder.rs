@@ -107,6 +107,9 @@ impl NativeEmbedder {
 
     /// What an embedding must be whatever the embedder.
     fn check_output(&self, output: &Embedded, num_scenes: i64) -> Result<(), ComponentError> {
+        if !output.tensor.defined() {
+            return Err(self.wrong_output("an emitted tensor is undefined".to_owned()));
+        }
         let size = output.tensor.size();
         let ranks: &[usize] = match output.slot {
             None => &[2, 3, 4, 5],
@@ -117,14 +120,20 @@ impl NativeEmbedder {
         };
         let slot = output.slot.map_or("a condition", Slot::name);
         if !ranks.contains(&size.len()) {
-            return Err(self.wrong_output(format!("an embedding of shape {size:?} cannot go to {slot}, whose rank is {ranks:?}")));
+            return Err(self
+                .wrong_output(format!("an embedding of shape {size:?} cannot go to {slot}, whose rank is {ranks:?}")));
         }
         if size.contains(&0) || size[0] % num_scenes.max(1) != 0 {
-            let message = format!("an embedding of shape {size:?} for {slot}: its rows are no multiple of the {num_scenes} scenes");
+            let message = format!(
+                "an embedding of shape {size:?} for {slot}: its rows are no multiple of the {num_scenes} scenes"
+            );
             return Err(self.wrong_output(message));
         }
         if !matches!(output.tensor.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
-            return Err(self.wrong_output(format!("an embedding of {:?} for {slot}: floating point is wanted", output.tensor.kind())));
+            return Err(self.wrong_output(format!(
+                "an embedding of {:?} for {slot}: floating point is wanted",
+                output.tensor.kind()
+            )));
         }
         Ok(())
     }
@@ -153,7 +162,8 @@ impl Embedder for NativeEmbedder {
             return Err(self.context.fault("forward: an earlier panic left this instance unusable"));
         }
         if params.len() != self.params.len() {
-            let message = format!("forward: {} parameters were declared, {} are given", self.params.len(), params.len());
+            let message =
+                format!("forward: {} parameters were declared, {} are given", self.params.len(), params.len());
             return Err(self.context.fault(message));
         }
         let texts: Vec<Vec<Str>> = inputs.iter().map(texts_of).collect();
@@ -178,7 +188,9 @@ impl Embedder for NativeEmbedder {
             self.call(&raw_call)?
         };
         if let Some(written) = watched.written() {
-            return Err(self.context.fault(format!("forward: the plugin wrote to {written} in place; inputs and parameters are read only")));
+            return Err(self.context.fault(format!(
+                "forward: the plugin wrote to {written} in place; inputs and parameters are read only"
+            )));
         }
         if outputs.is_empty() {
             return Err(self.wrong_output("no embedding was emitted".to_owned()));
@@ -229,4 +241,3 @@ impl<'a> Watched<'a> {
         changed.map(|(what, ..)| what.as_str())
     }
 }
-

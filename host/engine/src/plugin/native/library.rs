@@ -227,7 +227,10 @@ unsafe fn check_versions(path: &Path, api: *const PluginApi) -> Result<(), Nativ
     let size = unsafe { (*api).struct_size };
     let least = offset_of!(PluginApi, get_extension) + size_of::<*const c_void>();
     if size < offset_of!(PluginApi, reserved) {
-        return Err(NativeError::Broken { path, reason: format!("its entry's struct has {size} bytes, at least {least} are needed") });
+        return Err(NativeError::Broken {
+            path,
+            reason: format!("its entry's struct has {size} bytes, at least {least} are needed"),
+        });
     }
     // SAFETY: the struct reaches as far.
     let (major, least_minor) = unsafe { ((*api).abi_major, (*api).abi_minor_min) };
@@ -237,7 +240,10 @@ unsafe fn check_versions(path: &Path, api: *const PluginApi) -> Result<(), Nativ
         return Err(NativeError::Abi { path, plugin: format!("{major}.x"), host, remedy });
     }
     if size < least {
-        return Err(NativeError::Broken { path, reason: format!("its entry's struct has {size} bytes, at least {least} are needed") });
+        return Err(NativeError::Broken {
+            path,
+            reason: format!("its entry's struct has {size} bytes, at least {least} are needed"),
+        });
     }
     // SAFETY: the struct reaches as far, and its texts are constants.
     let torch = unsafe { (*api).torch_version.to_text() };

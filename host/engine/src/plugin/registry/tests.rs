@@ -15,7 +15,8 @@ fn directory() -> TempDir {
     let plugin = |id: &str, entries: &[(&str, &str)]| {
         let folder = dir.path().join(id);
         fs::create_dir(&folder).unwrap();
-        let mut manifest = format!("schema-version = 1\nid = \"{id}\"\nversion = \"1.0.0\"\n[artifact.wasm]\npath = \"a.wasm\"\n");
+        let mut manifest =
+            format!("schema-version = 1\nid = \"{id}\"\nversion = \"1.0.0\"\n[artifact.wasm]\npath = \"a.wasm\"\n");
         for (name, kind) in entries {
             manifest += &format!("[[entry]]\nname = \"{name}\"\nkind = \"{kind}\"\nschema = \"s.json\"\n");
         }
@@ -60,7 +61,12 @@ fn names_that_do_not_fit_are_explained() {
         (PluginKind::Weighting, "velocty", "no weighting is named `velocty`; searched ", "did you mean `velocity`?"),
         (PluginKind::Weighting, "acme.one/velocty", "no weighting is named", "did you mean `acme.one/velocity`?"),
         (PluginKind::Weighting, "snr", "no weighting is named `snr`", "the weighting plugins are edm, velocity, edm"),
-        (PluginKind::Sampler, "velocity", "`velocity` is a weighting, where a sampler is wanted", "the sampler plugins are "),
+        (
+            PluginKind::Sampler,
+            "velocity",
+            "`velocity` is a weighting, where a sampler is wanted",
+            "the sampler plugins are ",
+        ),
         (PluginKind::Guidance, "edm", "`edm` is a weighting and a discretization, where a guidance is wanted", ""),
     ];
     for (kind, name, message, help) in cases {

@@ -6,7 +6,7 @@ use anneal_torch::checkpoint::checkpoint;
 use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use crate::trunk::{Call, Layer};
+use super::{Call, Layer};
 
 /// A layer under activation checkpointing.
 ///

@@ -1,0 +1,30 @@
+//! What the tests of layers and blocks share.
+
+use anneal_torch::grad_mode;
+use anneal_torch::random::Stream;
+use tch::{Device, Kind, Tensor};
+
+use crate::params::Params;
+
+pub(crate) const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+/// Adds noise to every parameter, the same for the same path, so that zero-initialised layers and norms show.
+pub(crate) fn randomise(params: &Params) {
+    let _no_grad = grad_mode::no_grad();
+    for param in params.entries() {
+        let noise = Stream::new(7, &param.path, 0, 0).normal_tensor(&param.tensor.size()) * 0.1;
+        let _ = param.tensor.shallow_clone().g_add_(&noise);
+    }
+}
+
+/// Paths and shapes in order.
+pub(crate) fn keys(params: &Params) -> Vec<String> {
+    params.entries().iter().map(|p| format!("{} {:?}", p.path, p.tensor.size())).collect()
+}
+
+/// Same shape, and no value differs by more than `tolerance`.
+pub(crate) fn close(got: &Tensor, want: &Tensor, tolerance: f64) {
+    assert_eq!(got.size(), want.size());
+    let worst = (got - want).abs().max().double_value(&[]);
+    assert!(worst <= tolerance, "{worst}");
+}
