@@ -36,13 +36,19 @@ pub fn stopped(function: &str, error: &wasmtime::Error, state: &HostState) -> Co
         message.push_str(&format!("\n  its last error line: {}", cut(line, MESSAGE_CHARS)));
     }
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
-    for frame in frames.iter().take(FRAMES) {
-        match frame.func_name() {
-            Some(name) => message.push_str(&format!("\n  in {}", cut(name, NAME_BYTES))),
-            None => message.push_str(&format!("\n  in function {}", frame.func_index())),
-        }
+    let names = frames.iter().map(|frame| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    });
+    for name in names.filter(|name| !is_panic_machinery(name)).take(FRAMES) {
+        message.push_str(&format!("\n  in {}", cut(&name, NAME_BYTES)));
     }
     ComponentError::new(&state.component, code, message)
+}
+
+/// Between a panic and its cause lie frames that are the same in every Rust plugin.
+fn is_panic_machinery(name: &str) -> bool {
+    ["__rustc::", "std::", "<std::", "core::panicking::"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn classify(error: &wasmtime::Error) -> (ErrorCode, String) {
@@ -59,5 +65,19 @@ fn classify(error: &wasmtime::Error) -> (ErrorCode, String) {
         Some(Trap::Interrupt) => (ErrorCode::BudgetExhausted, "interrupted".to_owned()),
         Some(trap) => (ErrorCode::Internal, trap.to_string()),
         None => (ErrorCode::Internal, error.root_cause().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backtraces_begin_with_the_plugins_own_functions() {
+        let demangled = |name: &str| format!("{:#}", rustc_demangle::demangle(name));
+        assert!(is_panic_machinery(&demangled("_RNvCsfLfy6EI15iL_7___rustc17rust_begin_unwind")));
+        assert!(is_panic_machinery(&demangled("_RNvNtCsgXGp5Oqx2Ny_4core9panicking18panic_bounds_check")));
+        assert!(!is_panic_machinery(&demangled("_RNvCs1234_6karras6sigmas")));
+        assert!(!is_panic_machinery("anneal:plugin/weighting@1.0.0#weights"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use semver::Version;
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm};
 
 use super::bindings::anneal::plugin::{log, tensors, types};
 use super::component::WasmPlugin;
@@ -40,7 +40,10 @@ impl WasmRuntime {
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
             .wasm_memory64(false)
-            .max_wasm_stack(STACK_BYTES);
+            .max_wasm_stack(STACK_BYTES)
+            // A guest computes for microseconds between calls of the model; what takes time is to compile it.
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         types::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
