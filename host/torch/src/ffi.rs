@@ -49,6 +49,7 @@ unsafe extern "C" {
         kind: c_int,
         out: *mut *mut C_tensor,
     ) -> c_int;
+    pub(crate) fn anneal_torch_geglu(x: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_autocast_push(cuda: c_int, kind: c_int, old: *mut AutocastState) -> c_int;
     pub(crate) fn anneal_torch_autocast_pop(cuda: c_int, old: *const AutocastState) -> c_int;
     pub(crate) fn anneal_torch_checkpoint(

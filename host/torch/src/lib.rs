@@ -2,6 +2,8 @@
 
 mod ffi;
 
+/// Activations that libtorch has only as several operations.
+pub mod activation;
 /// Lower precision, chosen by libtorch operation by operation.
 pub mod autocast;
 /// Activation checkpointing.

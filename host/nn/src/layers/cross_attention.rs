@@ -121,8 +121,9 @@ impl CrossAttention {
             return weights.map(|weight| x.linear::<&Tensor>(weight, None));
         }
         let joint = x.linear::<&Tensor>(&Tensor::cat(&weights, 0), None);
-        let inner = joint.size()[2] / 3;
-        [0, 1, 2].map(|i| joint.narrow(2, i * inner, inner))
+        let mut parts = joint.chunk(3, 2).into_iter();
+        // Chunks, not slices: the gradient of all is put together in one pass.
+        [(); 3].map(|()| parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks")))
     }
 }
 

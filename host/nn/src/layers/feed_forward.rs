@@ -1,5 +1,6 @@
 //! The feed-forward layer of a transformer block.
 
+use anneal_torch::activation::geglu;
 use tch::Tensor;
 
 use super::{Linear, LinearConfig, dropout};
@@ -29,9 +30,7 @@ impl FeedForward {
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        // The first half is the value, the second the gate; GELU is the exact one, by erf.
-        let halves = self.project_in.forward(x).chunk(2, -1);
-        let hidden = &halves[0] * halves[1].gelu("none");
+        let hidden = geglu(&self.project_in.forward(x)).unwrap_or_else(|error| panic!("{error}"));
         self.project_out.forward(&dropout(hidden, self.dropout, train))
     }
 }

@@ -1,0 +1,131 @@
+// GEGLU on the CPU in one pass over memory each way; libtorch's separate operations take eight, and keep twice as much.
+#include "shim.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/mul.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// The loops below vectorise; where the machine has AVX2 and FMA their wider version runs.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define ANNEAL_WIDE __attribute__((target_clones("arch=x86-64-v3", "default")))
+#else
+#define ANNEAL_WIDE
+#endif
+
+namespace {
+
+// exp(-y) for y >= 0: a power of two times a polynomial on [-ln2/2, ln2/2] (Cephes' expf); relative error 2e-7.
+inline float exp_neg(float y) {
+  float x = -(y < 87.0f ? y : 87.0f);
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  float shifted = x * 1.44269504f + magic;
+  float n = shifted - magic;
+  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  uint32_t bits, value;
+  std::memcpy(&bits, &shifted, 4);
+  std::memcpy(&value, &p, 4);
+  value += bits << 23;  // the low bits of `shifted` are n in two's complement
+  std::memcpy(&p, &value, 4);
+  return p;
+}
+
+// The normal distribution function, and its density without 1/sqrt(2 pi), from one exponential: Abramowitz and Stegun
+// 7.1.26; in f32 the absolute error is below 4e-7.
+inline void normal(float g, float &cdf, float &density) {
+  float x = std::fabs(g) * 0.70710678f;
+  density = exp_neg(x * x);
+  float t = 1.0f / (1.0f + 0.3275911f * x);
+  float p = 1.061405429f;
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  float tail = 0.5f * p * t * density;
+  cdf = g < 0.0f ? tail : 1.0f - tail;
+}
+
+// x: rows of value and gate, each `h` wide; y: rows of value * gelu(gate).
+ANNEAL_WIDE void forward_rows(const float *__restrict x, float *__restrict y, int64_t rows, int64_t h) {
+  for (int64_t row = 0; row < rows; row++, x += 2 * h, y += h) {
+    for (int64_t i = 0; i < h; i++) {
+      float cdf, density, g = x[h + i];
+      normal(g, cdf, density);
+      y[i] = x[i] * (g * cdf);
+    }
+  }
+}
+
+ANNEAL_WIDE void backward_rows(const float *__restrict x, const float *__restrict dy, float *__restrict dx, int64_t rows,
+                               int64_t h) {
+  for (int64_t row = 0; row < rows; row++, x += 2 * h, dx += 2 * h, dy += h) {
+    for (int64_t i = 0; i < h; i++) {
+      float cdf, density, g = x[h + i];
+      normal(g, cdf, density);
+      dx[i] = dy[i] * (g * cdf);
+      dx[h + i] = dy[i] * x[i] * (cdf + g * density * 0.39894228f);
+    }
+  }
+}
+
+struct Geglu : torch::autograd::Function<Geglu> {
+  static Tensor forward(AutogradContext *ctx, const Tensor &input) {
+    Tensor x = input.contiguous();
+    ctx->save_for_backward({x});
+    int64_t h = x.size(-1) / 2;
+    auto shape = x.sizes().vec();
+    shape.back() = h;
+    Tensor y = at::empty(shape, x.options());
+    const float *from = x.const_data_ptr<float>();
+    float *to = y.mutable_data_ptr<float>();
+    at::parallel_for(0, h ? y.numel() / h : 0, 1 + 16384 / (h + 1), [&](int64_t begin, int64_t end) {
+      forward_rows(from + begin * 2 * h, to + begin * h, end - begin, h);
+    });
+    return y;
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "geglu has no second derivative");
+    Tensor x = ctx->get_saved_variables()[0];
+    Tensor dy = grads[0].contiguous(), dx = at::empty_like(x);
+    int64_t h = x.size(-1) / 2;
+    const float *from = x.const_data_ptr<float>(), *grad = dy.const_data_ptr<float>();
+    float *to = dx.mutable_data_ptr<float>();
+    at::parallel_for(0, h ? dy.numel() / h : 0, 1 + 16384 / (h + 1), [&](int64_t begin, int64_t end) {
+      backward_rows(from + begin * 2 * h, grad + begin * h, to + begin * 2 * h, end - begin, h);
+    });
+    return {dx};
+  }
+};
+
+}  // namespace
+
+extern "C" int anneal_torch_geglu(Tensor *x, Tensor **out) {
+  ANNEAL_GUARD({
+    TORCH_CHECK(x->dim() >= 1 && x->size(-1) % 2 == 0, "geglu wants an even last axis, got ", x->sizes());
+    if (x->device().is_cpu() && x->scalar_type() == at::kFloat) {
+      *out = new Tensor(Geglu::apply(*x));
+    } else {
+      auto halves = x->chunk(2, -1);
+      *out = new Tensor(at::mul(halves[0], at::gelu(halves[1])));
+    }
+  })
+}
