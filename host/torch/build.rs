@@ -11,25 +11,16 @@ fn main() {
         panic!("{} has no parent folder", lib.display());
     };
     let mut build = cc::Build::new();
-    build
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"));
+    build.cpp(true).std("c++17").warnings(false).include(&include).include(include.join("torch/csrc/api/include"));
     // Loops of our own want the vectoriser: it starts at level 3, and not where a comparison could trap.
-    let mut loops = build.clone();
-    loops
+    build
+        .clone()
         .opt_level(3)
         .flag_if_supported("-fno-trapping-math")
         .file("cpp/geglu.cpp")
-        .file("cpp/small_conv.cpp");
-    loops.compile("anneal_torch_loops");
-    build
-        .opt_level(2)
-        .file("cpp/ops.cpp")
-        .file("cpp/checkpoint.cpp")
-        .compile("anneal_torch_shim");
+        .file("cpp/small_conv.cpp")
+        .compile("anneal_torch_loops");
+    build.opt_level(2).file("cpp/ops.cpp").file("cpp/checkpoint.cpp").compile("anneal_torch_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

@@ -1,2 +1,78 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask <verb>`: set-up and developer verbs. It builds without libtorch, so that it can fetch libtorch.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod anneal;
+mod check;
+mod demo;
+mod digest;
+mod failure;
+mod paths;
+mod plugins;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::paths::Paths;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up and developer verbs", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Train the demo on real data, sample from it, and say where the pictures are
+    Demo,
+    /// Set everything up and run every test; ARGS go to `cargo test --workspace`
+    #[command(disable_help_flag = true)]
+    Test {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Fetch what cargo does not: libtorch, the wasm target, the demo's data
+    Setup {
+        /// Also fetch the CUDA libraries (about 2 GB)
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Build the bundled plugins into target/plugins, and the tests' into target/test-plugins
+    Plugins,
+    /// Build and run the `anneal` command line with everything it needs
+    #[command(disable_help_flag = true)]
+    Anneal {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Format, tidy, clippy, tests: the cheapest first
+    Check,
+    /// The repository's own rules: import order, file openings, links and the like
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let paths = Paths::new();
+    let outcome = match arguments.verb {
+        Verb::Demo => demo::run(&paths),
+        Verb::Test { args } => test::run(&paths, &args),
+        Verb::Setup { cuda } => setup::run(&paths, cuda),
+        Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths, plugins::With::Programs)),
+        Verb::Anneal { args } => anneal::run(&paths, &args),
+        Verb::Check => check::run(&paths),
+        Verb::Tidy => tidy::run(&paths),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -25,11 +25,15 @@ impl Config {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
         match self {
-            Config::Show(args) => print!("{}", args.open(&[])?.loaded.to_toml()),
+            Config::Show(args) => print!("{}", args.open(&[])?.resolved()?),
             Config::Check(args) => {
                 let project = args.open(&[])?;
-                let used = anneal::assemble::plugin_uses(&project.loaded.config).len();
-                println!("{}: fine ({used} plugin entries)", args.config.display());
+                project.source()?;
+                let used = project.config().plugin_refs().len();
+                println!(
+                    "{}: fine; it names {used} plugin entries, and its data source can be read",
+                    args.config.display()
+                );
             }
             Config::Schema(args) => {
                 let schema = schema(&args.plugin_dirs, &Environment::read())?;

@@ -82,7 +82,7 @@ impl From<Problems> for Failure {
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
-        Self::new(Exit::Plugin, error.to_string())
+        Self::new(Exit::Plugin, format!("{error}\nhelp: {}", error.help()))
     }
 }
 
@@ -106,7 +106,9 @@ impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         let exit = match error {
             CheckpointError::Io { .. } => Exit::Disk,
-            CheckpointError::Damaged { .. } | CheckpointError::None { .. } | CheckpointError::Misfit { .. } => Exit::Checkpoint,
+            CheckpointError::Damaged { .. } | CheckpointError::None { .. } | CheckpointError::Misfit { .. } => {
+                Exit::Checkpoint
+            }
         };
         Self::new(exit, error.to_string())
     }
@@ -139,7 +141,7 @@ impl From<TrainError> for Failure {
             TrainError::Checkpoint(error) => error.into(),
             TrainError::Log(error) => error.into(),
             TrainError::NonFinite { .. } => Self::new(Exit::NonFinite, error.to_string()),
-            TrainError::Torch(_) => Self::new(Exit::Internal, error.to_string()),
+            TrainError::Torch(_) | TrainError::Optimizer(_) => Self::new(Exit::Internal, error.to_string()),
         }
     }
 }

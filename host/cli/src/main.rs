@@ -44,7 +44,7 @@ enum Verb {
     Config(config::Config),
     /// List plugins, or show one.
     #[command(subcommand)]
-    Plugin(plugin::Plugin),
+    Plugin(plugin::PluginVerb),
     /// Look at the data.
     #[command(subcommand)]
     Data(data::Data),
@@ -62,6 +62,7 @@ pub struct ConfigArgs {
     /// Overrides a key: `--set train.steps=100`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Where plugins are looked for.
     #[command(flatten)]
     pub plugins: PluginArgs,
 }

@@ -1,6 +1,8 @@
 //! The progress bar of a run: rate, time left, loss.
 
+use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Instant;
 
 use anneal::trainer::{StepReport, Watcher};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,6 +13,11 @@ use crate::signals::Signals;
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    /// Where no terminal shows a bar, a line is printed every so many steps; never if 0.
+    line_every: u64,
+    start: Instant,
+    done: u64,
+    steps: u64,
     signals: Signals,
     /// The first step's report.
     pub first: Option<StepReport>,
@@ -19,14 +26,25 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar over `steps`, of which `done` are behind; invisible if `quiet` or where stderr is no terminal.
+    /// A bar over `steps`, of which `done` are behind; where stderr is no terminal, a line now and then; nothing if
+    /// `quiet`.
     pub fn new(steps: u64, done: u64, quiet: bool, signals: Signals) -> Self {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(steps) };
         let template = "{bar:30} {pos}/{len} {per_sec} {eta} left  {msg}";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_position(done);
         bar.reset_eta();
-        Self { bar, signals, first: None, last: None }
+        let lines = !quiet && !std::io::stderr().is_terminal();
+        let line_every = if lines { (steps / 20).max(1) } else { 0 };
+        Self { bar, line_every, start: Instant::now(), done, steps, signals, first: None, last: None }
+    }
+
+    fn say(&self, line: &str) {
+        if self.line_every > 0 {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
     }
 
     /// Leaves the bar as it is and goes to the next line.
@@ -41,14 +59,18 @@ impl Watcher for Progress {
         self.last = Some(*report);
         self.bar.set_position(report.step);
         self.bar.set_message(format!("loss {:.4}  lr {:.2e}", report.loss, report.learning_rate));
+        if self.line_every > 0 && report.step.is_multiple_of(self.line_every) {
+            let rate = (report.step - self.done) as f64 / self.start.elapsed().as_secs_f64();
+            eprintln!("step {}/{}  loss {:.4}  {rate:.2} steps/s", report.step, self.steps, report.loss);
+        }
     }
 
     fn on_saved(&mut self, path: &Path) {
-        self.bar.println(format!("saved {}", path.display()));
+        self.say(&format!("saved {}", path.display()));
     }
 
     fn on_preview(&mut self, dir: &Path) {
-        self.bar.println(format!("pictures in {}", dir.display()));
+        self.say(&format!("pictures in {}", dir.display()));
     }
 
     fn stop(&mut self) -> Option<i32> {

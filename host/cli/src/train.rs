@@ -39,8 +39,7 @@ impl Train {
         let sets: Vec<String> = self.steps.iter().map(|steps| format!("train.steps={steps}")).collect();
         let mut project = self.config.open(&sets)?;
         let signals = Signals::listen()?;
-        let (mut trainer, mut make_loader) = project.trainer(self.resume)?;
-        let mut loader = make_loader(trainer.state.position.batches);
+        let (mut trainer, mut loader) = project.trainer(self.resume)?;
         let start = trainer.state.position.step;
         if self.resume {
             println!("resuming {} at step {start}", trainer.dir.display());
@@ -54,10 +53,11 @@ impl Train {
             let (steps, seconds) = (last.step - start, clock.elapsed().as_secs_f64());
             println!("loss {:.4} at step {}, {:.4} at step {}", first.loss, first.step, last.loss, last.step);
             println!("{steps} steps in {seconds:.1} s, {:.2} steps/s", steps as f64 / seconds);
-            let spent = wasm::stats().since(&calls);
-            let micros = spent.guest_time.as_secs_f64() * 1e6 / steps.max(1) as f64;
-            let share = spent.guest_time.as_secs_f64() / seconds * 100.0;
-            println!("WASM plugins: {} calls, {micros:.1} us a step, {share:.4} % of the time", spent.calls);
+            let after = wasm::stats();
+            let spent = (after.time - calls.time).as_secs_f64();
+            let (count, micros, share) =
+                (after.calls - calls.calls, spent * 1e6 / steps.max(1) as f64, spent / seconds * 100.0);
+            println!("WASM plugins: {count} calls, {micros:.1} us a step, {share:.4} % of the time");
         }
         println!("run: {}", trainer.dir.display());
         Ok(match outcome {

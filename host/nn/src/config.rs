@@ -17,20 +17,13 @@ pub struct ConfigProblem {
 
 impl ConfigProblem {
     pub(crate) fn new(key: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            key: key.to_owned(),
-            message: message.into(),
-            help: help.into(),
-        }
+        Self { key: key.to_owned(), message: message.into(), help: help.into() }
     }
 }
 
 /// One value for all levels of a network, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected one integer, or a list with one integer for each level"
-)]
+#[serde(untagged, expecting = "expected one integer, or a list with one integer for each level")]
 pub enum PerLevel {
     /// The same at every level.
     All(u32),
@@ -58,10 +51,7 @@ impl PerLevel {
 
 /// What the vector condition `y` is, and how it is embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected \"sequential\", \"continuous\", \"timestep\", or a number of classes"
-)]
+#[serde(untagged, expecting = "expected \"sequential\", \"continuous\", \"timestep\", or a number of classes")]
 pub enum NumClasses {
     /// Class indices below this number, `[n]`, looked up in a table.
     Table(#[schemars(range(min = 1))] u32),
@@ -107,10 +97,7 @@ pub enum AttentionType {
 
 /// The kernel of a temporal convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected one odd integer, or a list of three: time, rows, columns"
-)]
+#[serde(untagged, expecting = "expected one odd integer, or a list of three: time, rows, columns")]
 pub enum KernelSize {
     /// The same over time, rows and columns.
     Cube(#[schemars(range(min = 1))] u32),
@@ -185,17 +172,10 @@ pub(crate) fn check_shape(shape: &Shape<'_>) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
     let mut wrong = |key: &str, message: String, help: &str| problems.push(ConfigProblem::new(key, message, help));
     if shape.channel_mult.is_empty() || shape.channel_mult.contains(&0) {
-        wrong(
-            "channel_mult",
-            "needs a level, and each must be 1 or more".into(),
-            "write for example [1, 2, 4, 4]",
-        );
+        wrong("channel_mult", "needs a level, and each must be 1 or more".into(), "write for example [1, 2, 4, 4]");
     }
     if shape.model_channels == 0 || !shape.model_channels.is_multiple_of(32) {
-        let message = format!(
-            "{} is not a multiple of 32, the number of normalisation groups",
-            shape.model_channels
-        );
+        let message = format!("{} is not a multiple of 32, the number of normalisation groups", shape.model_channels);
         wrong("model_channels", message, "use 32, 64, 96, 128, ...");
     }
     for (key, channels) in [("in_channels", shape.in_channels), ("out_channels", shape.out_channels)] {
@@ -204,22 +184,14 @@ pub(crate) fn check_shape(shape: &Shape<'_>) -> Vec<ConfigProblem> {
         }
     }
     if !(0.0..1.0).contains(&shape.dropout) {
-        wrong(
-            "dropout",
-            format!("{} is no probability below 1", shape.dropout),
-            "use 0 for none",
-        );
+        wrong("dropout", format!("{} is no probability below 1", shape.dropout), "use 0 for none");
     }
     let scales: Vec<u32> = (0..shape.channel_mult.len().min(31)).map(|level| 1 << level).collect();
     if let Some(scale) = shape.attention_resolutions.iter().find(|scale| !scales.contains(scale))
         && !scales.is_empty()
     {
         let message = format!("{scale} is the downsampling factor of no level; those are {scales:?}");
-        wrong(
-            "attention_resolutions",
-            message,
-            "list downsampling factors, not sizes in pixels",
-        );
+        wrong("attention_resolutions", message, "list downsampling factors, not sizes in pixels");
     }
     if let Some(n) = shape.transformer_depth.listed()
         && n != shape.channel_mult.len()
@@ -228,11 +200,7 @@ pub(crate) fn check_shape(shape: &Shape<'_>) -> Vec<ConfigProblem> {
         wrong("transformer_depth", message, "give one integer, or one for each level");
     }
     if shape.num_heads_upsample.is_some() {
-        wrong(
-            "num_heads_upsample",
-            "has no effect".into(),
-            "remove it; num_heads counts on both sides",
-        );
+        wrong("num_heads_upsample", "has no effect".into(), "remove it; num_heads counts on both sides");
     }
     check_labels(shape, &mut wrong);
     check_heads(shape, &mut wrong);
@@ -240,10 +208,7 @@ pub(crate) fn check_shape(shape: &Shape<'_>) -> Vec<ConfigProblem> {
 }
 
 fn check_labels(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
-    let sequential = matches!(
-        shape.num_classes,
-        Some(NumClasses::Numbers(NumberCondition::Sequential))
-    );
+    let sequential = matches!(shape.num_classes, Some(NumClasses::Numbers(NumberCondition::Sequential)));
     match shape.adm_in_channels {
         None if sequential => {
             wrong(
@@ -252,34 +217,19 @@ fn check_labels(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
                 "num_classes = \"sequential\" needs the width of the vector condition",
             );
         }
-        Some(0) => wrong(
-            "adm_in_channels",
-            "must be 1 or more".into(),
-            "give the width of the vector condition",
-        ),
+        Some(0) => wrong("adm_in_channels", "must be 1 or more".into(), "give the width of the vector condition"),
         Some(_) if !sequential => {
-            wrong(
-                "adm_in_channels",
-                "has no effect".into(),
-                "remove it, or set num_classes = \"sequential\"",
-            );
+            wrong("adm_in_channels", "has no effect".into(), "remove it, or set num_classes = \"sequential\"");
         }
         _ => {}
     }
     if shape.num_classes == Some(NumClasses::Table(0)) {
-        wrong(
-            "num_classes",
-            "must be 1 or more".into(),
-            "remove it if there is no vector condition",
-        );
+        wrong("num_classes", "must be 1 or more".into(), "remove it if there is no vector condition");
     }
 }
 
 fn check_heads(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
-    let Heads {
-        num_heads,
-        num_head_channels,
-    } = shape.heads;
+    let Heads { num_heads, num_head_channels } = shape.heads;
     let (key, unit, divisor) = match (num_heads, num_head_channels) {
         (None, None) => {
             return wrong(
@@ -289,11 +239,7 @@ fn check_heads(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
             );
         }
         (Some(_), Some(_)) => {
-            return wrong(
-                "num_heads",
-                "has no effect beside num_head_channels".into(),
-                "remove one of the two",
-            );
+            return wrong("num_heads", "has no effect beside num_head_channels".into(), "remove one of the two");
         }
         (Some(heads), None) => ("num_heads", "heads", heads),
         (None, Some(width)) => ("num_head_channels", "channels a head", width),
@@ -307,11 +253,7 @@ fn check_heads(shape: &Shape<'_>, wrong: &mut impl FnMut(&str, String, &str)) {
         let channels = shape.model_channels * mult;
         if (attends || (level == last && shape.middle_attention)) && !channels.is_multiple_of(divisor) {
             let message = format!("{divisor} {unit} do not divide the {channels} channels of level {level}");
-            return wrong(
-                key,
-                message,
-                "choose a divisor of the channels of every level with attention",
-            );
+            return wrong(key, message, "choose a divisor of the channels of every level with attention");
         }
     }
 }

@@ -50,11 +50,7 @@ impl Embedding {
                 Label::Sequential(Mlp::new(&at.sub(0), inputs.into(), width, width))
             }
         });
-        Self {
-            time,
-            label,
-            model_channels,
-        }
+        Self { time, label, model_channels }
     }
 
     /// # Shapes
@@ -65,9 +61,7 @@ impl Embedding {
     /// # Panics
     /// When `y` is given to a network without vector condition, or the other way round.
     pub fn forward(&self, c_noise: &Tensor, y: Option<&Tensor>) -> Tensor {
-        let emb = self
-            .time
-            .forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD));
+        let emb = self.time.forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD));
         match (&self.label, y) {
             (None, None) => emb,
             (Some(label), Some(y)) => {
@@ -107,18 +101,9 @@ mod tests {
     #[test]
     fn each_condition_has_its_keys() {
         assert_eq!(keys(NumClasses::Table(3)), ["label_emb.weight [3, 32]"]);
-        assert_eq!(
-            keys(NumClasses::Numbers(NumberCondition::Continuous))[0],
-            "label_emb.weight [32, 1]"
-        );
-        assert_eq!(
-            keys(NumClasses::Numbers(NumberCondition::Timestep))[0],
-            "label_emb.1.0.weight [32, 8]"
-        );
-        assert_eq!(
-            keys(NumClasses::Numbers(NumberCondition::Sequential))[0],
-            "label_emb.0.0.weight [32, 5]"
-        );
+        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Continuous))[0], "label_emb.weight [32, 1]");
+        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Timestep))[0], "label_emb.1.0.weight [32, 8]");
+        assert_eq!(keys(NumClasses::Numbers(NumberCondition::Sequential))[0], "label_emb.0.0.weight [32, 5]");
     }
 
     #[test]

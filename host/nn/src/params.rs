@@ -30,9 +30,7 @@ pub enum Init {
 impl Init {
     /// PyTorch's default for the weight and bias of a Linear or Conv, where `fan_in` inputs meet one output.
     pub fn fan_in(fan_in: i64) -> Self {
-        Self::Uniform {
-            bound: 1.0 / (fan_in as f64).sqrt(),
-        }
+        Self::Uniform { bound: 1.0 / (fan_in as f64).sqrt() }
     }
 }
 
@@ -97,32 +95,18 @@ impl Params {
     }
 
     fn at(place: Place, seed: u64) -> Self {
-        let inner = Inner {
-            place,
-            seed,
-            entries: Vec::new(),
-            paths: HashSet::new(),
-        };
-        Self {
-            inner: Rc::new(RefCell::new(inner)),
-        }
+        let inner = Inner { place, seed, entries: Vec::new(), paths: HashSet::new() };
+        Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
     /// The root of the tree.
     pub fn root(&self) -> Path {
-        Path {
-            inner: self.inner.clone(),
-            prefix: String::new(),
-        }
+        Path { inner: self.inner.clone(), prefix: String::new() }
     }
 
     /// All parameters and buffers in order of construction; the tensors are those of the network.
     pub fn entries(&self) -> Vec<Param> {
-        let share = |p: &Param| Param {
-            path: p.path.clone(),
-            tensor: p.tensor.shallow_clone(),
-            kind: p.kind,
-        };
+        let share = |p: &Param| Param { path: p.path.clone(), tensor: p.tensor.shallow_clone(), kind: p.kind };
         self.inner.borrow().entries.iter().map(share).collect()
     }
 
@@ -136,10 +120,7 @@ impl Path {
     /// The place one step down: a name, or an index in a sequence.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            prefix: self.join(&name),
-        }
+        Self { inner: self.inner.clone(), prefix: self.join(&name) }
     }
 
     /// The path as text; empty at the root.
@@ -164,31 +145,16 @@ impl Path {
     }
 
     fn join(&self, name: &dyn Display) -> String {
-        if self.prefix.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.prefix)
-        }
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }
 
     fn add(&self, name: &str, shape: &[i64], init: Init, kind: ParamKind) -> Tensor {
         let path = self.join(&name);
         let mut inner = self.inner.borrow_mut();
-        assert!(
-            inner.paths.insert(path.clone()),
-            "two parameters have the path `{path}`"
-        );
+        assert!(inner.paths.insert(path.clone()), "two parameters have the path `{path}`");
         let tensor = inner.values(&path, shape, init);
-        let tensor = if kind == ParamKind::Trained {
-            tensor.set_requires_grad(true)
-        } else {
-            tensor
-        };
-        let entry = Param {
-            path,
-            tensor: tensor.shallow_clone(),
-            kind,
-        };
+        let tensor = if kind == ParamKind::Trained { tensor.set_requires_grad(true) } else { tensor };
+        let entry = Param { path, tensor: tensor.shallow_clone(), kind };
         inner.entries.push(entry);
         tensor
     }
@@ -256,10 +222,7 @@ mod tests {
         let params = Params::new(Device::Cpu, 3);
         let uniform = params.root().param("u", &[100, 100], Init::fan_in(16));
         let (low, high) = (uniform.min().double_value(&[]), uniform.max().double_value(&[]));
-        assert!(
-            (-0.25..-0.249).contains(&low) && (0.249..0.25).contains(&high),
-            "{low} {high}"
-        );
+        assert!((-0.25..-0.249).contains(&low) && (0.249..0.25).contains(&high), "{low} {high}");
         let normal = params.root().param("n", &[100, 100], Init::Normal { std: 0.5 });
         assert!((normal.std(true).double_value(&[]) - 0.5).abs() < 0.01);
     }

@@ -33,10 +33,7 @@ pub fn merge_time(x: &Tensor) -> Tensor {
 /// When `t` does not divide the rows.
 pub fn rows_of_frames(x: &Tensor, t: i64) -> Tensor {
     let rows = x.size()[0];
-    assert!(
-        t > 0 && rows % t == 0,
-        "{rows} rows are no whole number of clips of num_video_frames = {t}"
-    );
+    assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of clips of num_video_frames = {t}");
     x.unflatten(0, [rows / t, t])
 }
 

@@ -19,11 +19,7 @@ pub(crate) fn randomise(params: &Params) {
 
 /// Paths and shapes in order.
 pub(crate) fn keys(params: &Params) -> Vec<String> {
-    params
-        .entries()
-        .iter()
-        .map(|p| format!("{} {:?}", p.path, p.tensor.size()))
-        .collect()
+    params.entries().iter().map(|p| format!("{} {:?}", p.path, p.tensor.size())).collect()
 }
 
 /// Same shape, and no value differs by more than `tolerance`.

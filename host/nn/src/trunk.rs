@@ -1,9 +1,11 @@
 //! The trunk that all UNets share: levels down, a middle, and levels up with skip connections.
 
+mod checkpointed;
+
 use tch::Tensor;
 
+use self::checkpointed::Checkpointed;
 use crate::blocks::Resample;
-use crate::checkpointed::Checkpointed;
 use crate::layers::{Conv, ConvConfig, Downsample, GroupNorm, Upsample};
 use crate::params::Path;
 
@@ -108,21 +110,13 @@ pub(crate) struct Trunk {
 impl Trunk {
     /// Keys `input_blocks.{i}.{j}`, `middle_block.{j}`, `output_blocks.{i}.{j}`, `out.{0,2}`.
     pub fn new(path: &Path, config: &TrunkConfig, parts: &dyn Parts) -> Self {
-        let mut builder = Builder {
-            config,
-            parts,
-            channels: config.model_channels,
-            skips: Vec::new(),
-        };
+        let mut builder = Builder { config, parts, channels: config.model_channels, skips: Vec::new() };
         let input = builder.input(&path.sub("input_blocks"));
         let middle = builder.middle(&path.sub("middle_block"));
         let output = builder.output(&path.sub("output_blocks"));
         let out = path.sub("out");
         let kernel = vec![3; config.dims];
-        let out_conv = ConvConfig {
-            zeroed: true,
-            ..ConvConfig::same(builder.channels, config.out_channels, &kernel)
-        };
+        let out_conv = ConvConfig { zeroed: true, ..ConvConfig::same(builder.channels, config.out_channels, &kernel) };
         Self {
             input,
             middle,
@@ -147,8 +141,7 @@ impl Trunk {
         for (stage, skip) in self.output.iter().zip(skips.into_iter().rev()) {
             h = through(stage, Tensor::cat(&[h, skip], 1));
         }
-        self.out_conv
-            .forward(&self.out_norm.forward(&h.to_kind(x.kind())).silu())
+        self.out_conv.forward(&self.out_norm.forward(&h.to_kind(x.kind())).silu())
     }
 }
 
@@ -182,13 +175,7 @@ impl Builder<'_> {
                 stages.push(vec![if config.resblock_updown {
                     self.res_block(&at, channels, channels, Resample::Down)
                 } else {
-                    Box::new(Downsample::new(
-                        &at,
-                        channels,
-                        channels,
-                        config.conv_resample,
-                        config.dims,
-                    ))
+                    Box::new(Downsample::new(&at, channels, channels, config.conv_resample, config.dims))
                 }]);
                 self.skips.push(channels);
             }
@@ -210,10 +197,7 @@ impl Builder<'_> {
         for level in (0..config.channel_mult.len()).rev() {
             for block in 0..=config.num_res_blocks[level] {
                 let at = path.sub(stages.len());
-                let skip = self
-                    .skips
-                    .pop()
-                    .unwrap_or_else(|| panic!("`{}` has no skip connection", at.prefix()));
+                let skip = self.skips.pop().unwrap_or_else(|| panic!("`{}` has no skip connection", at.prefix()));
                 let joined = self.channels + skip;
                 let mut stage = vec![self.res_block(&at.sub(0), joined, self.level_channels(level), Resample::Keep)];
                 stage.extend(self.attention(&at.sub(1), Place::Level { level, block }));
@@ -223,13 +207,7 @@ impl Builder<'_> {
                     stage.push(if config.resblock_updown {
                         self.res_block(&at, channels, channels, Resample::Up)
                     } else {
-                        Box::new(Upsample::new(
-                            &at,
-                            channels,
-                            channels,
-                            config.conv_resample,
-                            config.dims,
-                        ))
+                        Box::new(Upsample::new(&at, channels, channels, config.conv_resample, config.dims))
                     });
                 }
                 stages.push(stage);
@@ -248,16 +226,10 @@ impl Builder<'_> {
     }
 
     fn attention(&self, path: &Path, place: Place) -> Option<Box<dyn Layer>> {
-        self.parts
-            .attention(path, self.channels, place)
-            .map(|layer| self.checkpointed(layer))
+        self.parts.attention(path, self.channels, place).map(|layer| self.checkpointed(layer))
     }
 
     fn checkpointed(&self, layer: Box<dyn Layer>) -> Box<dyn Layer> {
-        if self.config.use_checkpoint {
-            Box::new(Checkpointed::new(layer))
-        } else {
-            layer
-        }
+        if self.config.use_checkpoint { Box::new(Checkpointed::new(layer)) } else { layer }
     }
 }

@@ -121,45 +121,21 @@ impl UNetConfig {
         let mut wrong = |key: &str, message: &str, help: &str| problems.push(ConfigProblem::new(key, message, help));
         let per_level = "give one entry for each level of channel_mult";
         if self.num_res_blocks.listed().is_some_and(|n| n != levels) {
-            wrong(
-                "num_res_blocks",
-                "does not list as many levels as channel_mult",
-                per_level,
-            );
+            wrong("num_res_blocks", "does not list as many levels as channel_mult", per_level);
         }
-        if self
-            .disable_self_attentions
-            .as_ref()
-            .is_some_and(|list| list.len() != levels)
-        {
-            wrong(
-                "disable_self_attentions",
-                "does not list as many levels as channel_mult",
-                per_level,
-            );
+        if self.disable_self_attentions.as_ref().is_some_and(|list| list.len() != levels) {
+            wrong("disable_self_attentions", "does not list as many levels as channel_mult", per_level);
         }
         if let Some(list) = &self.num_attention_blocks {
             let res_blocks = self.num_res_blocks.expand(levels);
             if list.len() != levels {
-                wrong(
-                    "num_attention_blocks",
-                    "does not list as many levels as channel_mult",
-                    per_level,
-                );
+                wrong("num_attention_blocks", "does not list as many levels as channel_mult", per_level);
             } else if list.iter().zip(&res_blocks).any(|(attention, res)| attention > res) {
-                wrong(
-                    "num_attention_blocks",
-                    "is larger than num_res_blocks at a level",
-                    "lower it there",
-                );
+                wrong("num_attention_blocks", "is larger than num_res_blocks at a level", "lower it there");
             }
         }
         if self.context_dim == Some(0) {
-            wrong(
-                "context_dim",
-                "must be 1 or more",
-                "leave it out if there is no context",
-            );
+            wrong("context_dim", "must be 1 or more", "leave it out if there is no context");
         }
         let attends = !self.disable_middle_transformer || !self.attention_resolutions.is_empty();
         if !(1..=3).contains(&self.dims) {
@@ -177,10 +153,7 @@ impl UNetConfig {
     }
 
     fn heads(&self) -> Heads {
-        Heads {
-            num_heads: self.num_heads,
-            num_head_channels: self.num_head_channels,
-        }
+        Heads { num_heads: self.num_heads, num_head_channels: self.num_head_channels }
     }
 
     fn trunk(&self) -> TrunkConfig {
@@ -204,14 +177,8 @@ impl UNetConfig {
             Place::Middle if self.disable_middle_transformer => None,
             Place::Middle => Some((depths[depths.len() - 1], self.disable_middle_self_attn)),
             Place::Level { level, block } => {
-                let chosen = self
-                    .num_attention_blocks
-                    .as_ref()
-                    .is_none_or(|blocks| block < blocks[level]);
-                let disabled = self
-                    .disable_self_attentions
-                    .as_ref()
-                    .is_some_and(|levels| levels[level]);
+                let chosen = self.num_attention_blocks.as_ref().is_none_or(|blocks| block < blocks[level]);
+                let disabled = self.disable_self_attentions.as_ref().is_some_and(|levels| levels[level]);
                 (chosen && self.attention_resolutions.contains(&(1 << level))).then_some((depths[level], disabled))
             }
         }
@@ -249,13 +216,7 @@ impl Parts for UNetConfig {
         let use_linear = self.use_linear_in_transformer;
         Some(Box::new(SpatialTransformer::new(
             path,
-            SpatialTransformerConfig {
-                channels,
-                depth,
-                use_linear,
-                disable_self_attn,
-                block,
-            },
+            SpatialTransformerConfig { channels, depth, use_linear, disable_self_attn, block },
         )))
     }
 }
@@ -286,16 +247,8 @@ impl UNet {
     pub fn new(config: &UNetConfig, path: &Path) -> Self {
         let problems = config.check();
         assert!(problems.is_empty(), "{}", problems[0]);
-        let embedding = Embedding::new(
-            path,
-            config.model_channels.into(),
-            config.num_classes,
-            config.adm_in_channels,
-        );
-        Self {
-            embedding,
-            trunk: Trunk::new(path, &config.trunk(), config),
-        }
+        let embedding = Embedding::new(path, config.model_channels.into(), config.num_classes, config.adm_in_channels);
+        Self { embedding, trunk: Trunk::new(path, &config.trunk(), config) }
     }
 }
 

@@ -34,10 +34,7 @@ fn stable_diffusion_2_1_has_the_published_number_of_parameters() {
         "use_checkpoint": true,
     });
     UNet::new(&config(sd), &params.root());
-    assert_eq!(
-        params.entries().iter().map(|p| p.tensor.numel()).sum::<usize>(),
-        865_910_724
-    );
+    assert_eq!(params.entries().iter().map(|p| p.tensor.numel()).sum::<usize>(), 865_910_724);
     let keys = keys(&params);
     for key in [
         "input_blocks.2.1.transformer_blocks.0.attn2.to_v.weight [320, 1024]",
@@ -69,14 +66,8 @@ fn resampling_follows_its_options() {
     let has = |keys: &[String], key: &str| keys.iter().any(|k| k.starts_with(key));
     assert!(has(&keys_of(json!({})), "input_blocks.2.0.op.weight [32, 32, 3, 3]"));
     assert!(!has(&keys_of(json!({ "conv_resample": false })), "input_blocks.2.0."));
-    assert!(has(
-        &keys_of(json!({ "resblock_updown": true })),
-        "input_blocks.2.0.in_layers.0.weight"
-    ));
-    assert!(has(
-        &keys_of(json!({ "resblock_updown": true })),
-        "output_blocks.1.1.in_layers.0.weight"
-    ));
+    assert!(has(&keys_of(json!({ "resblock_updown": true })), "input_blocks.2.0.in_layers.0.weight"));
+    assert!(has(&keys_of(json!({ "resblock_updown": true })), "output_blocks.1.1.in_layers.0.weight"));
 }
 
 #[test]

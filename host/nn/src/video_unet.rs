@@ -152,54 +152,26 @@ impl VideoUNetConfig {
         });
         let mut wrong = |key: &str, message: &str, help: &str| problems.push(ConfigProblem::new(key, message, help));
         if self.dims != 2 {
-            wrong(
-                "dims",
-                "the image blocks of a video network have 2 dimensions",
-                "remove it",
-            );
+            wrong("dims", "the image blocks of a video network have 2 dimensions", "remove it");
         }
         if self.time_downup {
-            wrong(
-                "time_downup",
-                "has no effect, because the image blocks have no time axis",
-                "remove it",
-            );
+            wrong("time_downup", "has no effect, because the image blocks have no time axis", "remove it");
         }
         if self.context_dim == 0 {
-            wrong(
-                "context_dim",
-                "must be 1 or more",
-                "give the width of the cross-attention context",
-            );
+            wrong("context_dim", "must be 1 or more", "give the width of the cross-attention context");
         }
         if self.use_spatial_context && self.time_context_dim.is_some() {
-            wrong(
-                "time_context_dim",
-                "has no effect with use_spatial_context",
-                "remove one of the two",
-            );
+            wrong("time_context_dim", "has no effect with use_spatial_context", "remove one of the two");
         }
         if self.disable_temporal_crossattention && (self.use_spatial_context || self.time_context_dim.is_some()) {
             let help = "remove use_spatial_context and time_context_dim, or the other one";
-            wrong(
-                "disable_temporal_crossattention",
-                "leaves the context over time unused",
-                help,
-            );
+            wrong("disable_temporal_crossattention", "leaves the context over time unused", help);
         }
         if self.merge_strategy == MergeStrategy::Fixed && !(0.0..=1.0).contains(&self.merge_factor) {
-            wrong(
-                "merge_factor",
-                "a fixed blend lies between 0 and 1",
-                "choose a learned merge_strategy, or 0.5",
-            );
+            wrong("merge_factor", "a fixed blend lies between 0 and 1", "choose a learned merge_strategy, or 0.5");
         }
         if self.video_kernel_size.sizes().iter().any(|k| k % 2 == 0) {
-            wrong(
-                "video_kernel_size",
-                "an even kernel changes the number of frames or pixels",
-                "use 3 or [3, 1, 1]",
-            );
+            wrong("video_kernel_size", "an even kernel changes the number of frames or pixels", "use 3 or [3, 1, 1]");
         }
         if self.max_ddpm_temb_period == 0 {
             wrong("max_ddpm_temb_period", "must be 1 or more", "leave it out for 10000");
@@ -213,10 +185,7 @@ impl VideoUNetConfig {
     }
 
     fn heads(&self) -> Heads {
-        Heads {
-            num_heads: self.num_heads,
-            num_head_channels: self.num_head_channels,
-        }
+        Heads { num_heads: self.num_heads, num_head_channels: self.num_head_channels }
     }
 
     fn trunk(&self) -> TrunkConfig {
@@ -277,13 +246,7 @@ impl Parts for VideoUNetConfig {
         Some(Box::new(SpatialVideoTransformer::new(
             path,
             SpatialVideoTransformerConfig {
-                spatial: SpatialTransformerConfig {
-                    channels,
-                    depth,
-                    use_linear,
-                    disable_self_attn: false,
-                    block,
-                },
+                spatial: SpatialTransformerConfig { channels, depth, use_linear, disable_self_attn: false, block },
                 time_context_width: self.time_context_dim.map(i64::from),
                 use_spatial_context: self.use_spatial_context,
                 temporal_cross_attention: !self.disable_temporal_crossattention,
@@ -297,29 +260,14 @@ impl Parts for VideoUNetConfig {
 
 impl Layer for VideoResBlock {
     fn forward(&self, x: &Tensor, call: &Call) -> Tensor {
-        Self::forward(
-            self,
-            x,
-            &call.emb,
-            call.t,
-            call.image_only_indicator.as_ref(),
-            call.train,
-        )
+        Self::forward(self, x, &call.emb, call.t, call.image_only_indicator.as_ref(), call.train)
     }
 }
 
 impl Layer for SpatialVideoTransformer {
     fn forward(&self, x: &Tensor, call: &Call) -> Tensor {
         let (context, time_context) = (call.context.as_ref(), call.time_context.as_ref());
-        Self::forward(
-            self,
-            x,
-            context,
-            time_context,
-            call.t,
-            call.image_only_indicator.as_ref(),
-            call.train,
-        )
+        Self::forward(self, x, context, time_context, call.t, call.image_only_indicator.as_ref(), call.train)
     }
 }
 
@@ -337,29 +285,16 @@ impl VideoUNet {
     pub fn new(config: &VideoUNetConfig, path: &Path) -> Self {
         let problems = config.check();
         assert!(problems.is_empty(), "{}", problems[0]);
-        let embedding = Embedding::new(
-            path,
-            config.model_channels.into(),
-            config.num_classes,
-            config.adm_in_channels,
-        );
-        Self {
-            embedding,
-            trunk: Trunk::new(path, &config.trunk(), config),
-        }
+        let embedding = Embedding::new(path, config.model_channels.into(), config.num_classes, config.adm_in_channels);
+        Self { embedding, trunk: Trunk::new(path, &config.trunk(), config) }
     }
 }
 
 impl Network for VideoUNet {
     fn forward(&self, input: &NetworkInput<'_>) -> Tensor {
-        let t = input
-            .num_video_frames
-            .unwrap_or_else(|| panic!("the video UNet needs num_video_frames"));
+        let t = input.num_video_frames.unwrap_or_else(|| panic!("the video UNet needs num_video_frames"));
         let rows = input.x.size()[0];
-        assert!(
-            t > 0 && rows % t == 0,
-            "{rows} rows are no whole number of clips of num_video_frames = {t}"
-        );
+        assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of clips of num_video_frames = {t}");
         let share = |t: Option<&Tensor>| t.map(Tensor::shallow_clone);
         let call = Call {
             emb: self.embedding.forward(input.c_noise, input.y),

@@ -118,14 +118,17 @@ fn gradients(changes: Value, inputs: &Inputs) -> (Tensor, Vec<(String, Tensor)>)
     randomise(&params);
     let y = forward(&network, inputs, Some(3));
     y.square().sum(Kind::Float).backward();
-    (
-        y,
-        params
-            .into_entries()
-            .into_iter()
-            .map(|p| (p.path, p.tensor.grad()))
-            .collect(),
-    )
+    (y, params.into_entries().into_iter().map(|p| (p.path, p.tensor.grad())).collect())
+}
+
+#[test]
+fn under_autocast_results_are_near_and_not_the_same() {
+    let inputs = inputs(2);
+    let plain = gradients(json!({}), &inputs).0;
+    let _autocast = anneal_torch::autocast::Autocast::new(Device::Cpu, Kind::BFloat16);
+    let lower = gradients(json!({}), &inputs).0.to_kind(Kind::Float);
+    let (worst, largest) = ((&lower - &plain).abs().max().double_value(&[]), plain.abs().max().double_value(&[]));
+    assert!(worst > 0.0 && worst < 0.1 * largest, "{worst} of {largest}");
 }
 
 #[test]
@@ -136,10 +139,7 @@ fn checkpointing_changes_no_gradient() {
     // Not bit-equal: without a graph libtorch may choose another kernel.
     close(&checkpointed, &plain, 1e-4);
     for ((path, want), (_, got)) in plain_grads.iter().zip(&grads) {
-        let (worst, largest) = (
-            (got - want).abs().max().double_value(&[]),
-            want.abs().max().double_value(&[]),
-        );
+        let (worst, largest) = ((got - want).abs().max().double_value(&[]), want.abs().max().double_value(&[]));
         assert!(worst <= 1e-3 * largest + 1e-4, "{path}: {worst} of {largest}");
     }
 }
@@ -148,10 +148,7 @@ fn checkpointing_changes_no_gradient() {
 fn every_parameter_gets_a_gradient_with_one_token_and_with_several() {
     for tokens in [1, 2] {
         for (path, grad) in gradients(json!({}), &inputs(tokens)).1 {
-            assert!(
-                grad.defined() && grad.isfinite().all().int64_value(&[]) == 1,
-                "{tokens} {path}"
-            );
+            assert!(grad.defined() && grad.isfinite().all().int64_value(&[]) == 1, "{tokens} {path}");
         }
     }
 }
@@ -160,11 +157,7 @@ fn every_parameter_gets_a_gradient_with_one_token_and_with_several() {
 fn starts_at_zero() {
     let params = Params::new(Device::Cpu, 3);
     let network = VideoUNet::new(&config(small(), json!({})), &params.root());
-    close(
-        &forward(&network, &inputs(1), Some(3)),
-        &Tensor::zeros([6, 3, 4, 4], F32),
-        0.0,
-    );
+    close(&forward(&network, &inputs(1), Some(3)), &Tensor::zeros([6, 3, 4, 4], F32), 0.0);
 }
 
 #[test]
@@ -180,39 +173,24 @@ fn clips_do_not_meet() {
         context: second(&both.context),
         y: second(&both.y),
     };
-    close(
-        &forward(&network, &alone, Some(3)),
-        &second(&forward(&network, &both, Some(3))),
-        1e-4,
-    );
+    close(&forward(&network, &alone, Some(3)), &second(&forward(&network, &both, Some(3))), 1e-4);
 }
 
 #[test]
 #[should_panic(expected = "num_video_frames")]
 fn the_number_of_frames_is_not_guessed() {
     let params = Params::new(Device::Cpu, 3);
-    let _ = forward(
-        &VideoUNet::new(&config(small(), json!({})), &params.root()),
-        &inputs(1),
-        None,
-    );
+    let _ = forward(&VideoUNet::new(&config(small(), json!({})), &params.root()), &inputs(1), None);
 }
 
 #[test]
 fn problems_name_their_setting() {
     let check = |changes: Value| -> Vec<String> {
-        config(small(), changes)
-            .check()
-            .into_iter()
-            .map(|problem| problem.key)
-            .collect()
+        config(small(), changes).check().into_iter().map(|problem| problem.key).collect()
     };
     assert!(check(json!({})).is_empty());
     for (key, changes) in [
-        (
-            "model_channels",
-            json!({ "model_channels": 48, "num_head_channels": 16 }),
-        ),
+        ("model_channels", json!({ "model_channels": 48, "num_head_channels": 16 })),
         ("num_head_channels", json!({ "num_head_channels": null })),
         ("num_head_channels", json!({ "num_head_channels": 24 })),
         ("num_heads", json!({ "num_heads": 2 })),
@@ -229,14 +207,8 @@ fn problems_name_their_setting() {
         ("dims", json!({ "dims": 3 })),
         ("time_downup", json!({ "time_downup": true })),
         ("time_context_dim", json!({ "time_context_dim": 4 })),
-        (
-            "disable_temporal_crossattention",
-            json!({ "disable_temporal_crossattention": true }),
-        ),
-        (
-            "merge_factor",
-            json!({ "merge_strategy": "fixed", "merge_factor": 1.5 }),
-        ),
+        ("disable_temporal_crossattention", json!({ "disable_temporal_crossattention": true })),
+        ("merge_factor", json!({ "merge_strategy": "fixed", "merge_factor": 1.5 })),
         ("video_kernel_size", json!({ "video_kernel_size": [2, 1, 1] })),
         ("max_ddpm_temb_period", json!({ "max_ddpm_temb_period": 0 })),
     ] {
@@ -248,22 +220,14 @@ fn problems_name_their_setting() {
 fn unknown_settings_are_refused_and_defaults_are_the_references() {
     let mut unknown = small();
     unknown["num_heds"] = json!(2);
-    assert!(
-        serde_json::from_value::<VideoUNetConfig>(unknown)
-            .unwrap_err()
-            .to_string()
-            .contains("num_heds")
-    );
+    assert!(serde_json::from_value::<VideoUNetConfig>(unknown).unwrap_err().to_string().contains("num_heds"));
     let least: VideoUNetConfig = serde_json::from_value(json!({
         "in_channels": 4, "model_channels": 32, "out_channels": 4, "num_res_blocks": 1, "attention_resolutions": [],
         "context_dim": 8, "num_heads": 2,
     }))
     .unwrap();
     assert_eq!(least.channel_mult, [1, 2, 4, 8]);
-    assert_eq!(
-        (least.merge_factor, least.max_ddpm_temb_period, least.min_divisor()),
-        (0.5, 10_000, 8)
-    );
+    assert_eq!((least.merge_factor, least.max_ddpm_temb_period, least.min_divisor()), (0.5, 10_000, 8));
     assert_eq!(least.video_kernel_size.sizes(), [3, 3, 3]);
     let again: VideoUNetConfig = serde_json::from_value(serde_json::to_value(&least).unwrap()).unwrap();
     assert_eq!(again, least);

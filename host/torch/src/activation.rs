@@ -35,9 +35,7 @@ mod tests {
 
     fn close(got: &Tensor, want: &Tensor, tolerance: f64) {
         assert_eq!(got.size(), want.size());
-        let worst = ((got.to_kind(Kind::Double) - want).abs() / (want.abs() + 1.0))
-            .max()
-            .double_value(&[]);
+        let worst = ((got.to_kind(Kind::Double) - want).abs() / (want.abs() + 1.0)).max().double_value(&[]);
         assert!(worst < tolerance, "{worst}");
     }
 

@@ -49,6 +49,17 @@ mod tests {
     use tch::Tensor;
 
     #[test]
+    fn layers_follow_the_guard_also_after_another_one() {
+        drop(Autocast::new(Device::Cpu, Kind::BFloat16));
+        let weight = Tensor::randn([4, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let kernel = Tensor::randn([4, 4, 1, 1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let x = Tensor::randn([2, 4, 3, 4], (Kind::Float, Device::Cpu));
+        let _guard = Some(Kind::BFloat16).map(|kind| Autocast::new(x.device(), kind));
+        assert_eq!(x.linear(&weight, None::<&Tensor>).kind(), Kind::BFloat16);
+        assert_eq!(x.conv2d(&kernel, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 1).kind(), Kind::BFloat16);
+    }
+
+    #[test]
     fn matmul_follows_the_guard_and_gradients_stay_f32() {
         let a = Tensor::randn([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         {

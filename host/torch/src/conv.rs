@@ -48,10 +48,7 @@ mod tests {
         pairs.extend(grads(&got).into_iter().zip(grads(&want)));
         for (got, want) in pairs {
             assert_eq!(got.size(), want.size());
-            let (worst, largest) = (
-                (&got - &want).abs().max().double_value(&[]),
-                want.abs().max().double_value(&[]),
-            );
+            let (worst, largest) = ((&got - &want).abs().max().double_value(&[]), want.abs().max().double_value(&[]));
             assert!(worst < 1e-5 * largest, "{worst} of {largest}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::ffi::TorchError;
 
@@ -26,6 +26,28 @@ pub fn load(libtorch_cuda: &Path) -> Result<(), TorchError> {
     Ok(())
 }
 
+/// Loads CUDA from where set-up puts it, the folder `cuda/lib` beside libtorch's `lib`, or from `lib` itself. Without
+/// either there is no CUDA, which is no error.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_beside_libtorch() -> Result<(), TorchError> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    match beside(&maps).into_iter().find(|path| path.exists()) {
+        Some(path) => load(&path),
+        None => Ok(()),
+    }
+}
+
+/// Where libtorch_cuda.so may be, given the process's memory map.
+fn beside(maps: &str) -> Vec<PathBuf> {
+    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"));
+    let lib = line.and_then(|line| line.find('/').map(|at| Path::new(&line[at..]))).and_then(Path::parent);
+    let folders =
+        lib.into_iter().flat_map(|lib| [lib.parent().map(|root| root.join("cuda/lib")), Some(lib.to_owned())]);
+    folders.flatten().map(|folder| folder.join("libtorch_cuda.so")).collect()
+}
+
 /// Whether a GPU can be used.
 pub fn is_available() -> bool {
     tch::Cuda::is_available()
@@ -33,6 +55,15 @@ pub fn is_available() -> bool {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn cuda_is_looked_for_beside_the_libtorch_in_use() {
+        let maps = "7f00-7f01 r-xp 00000000 08:01 1 /opt/my libs/lib/libc10.so\n7f02-7f03 r-xp 0 08:01 2 /opt/my libs/lib/libtorch_cpu.so\n";
+        let paths = super::beside(maps);
+        assert_eq!(paths[0], std::path::Path::new("/opt/my libs/cuda/lib/libtorch_cuda.so"));
+        assert_eq!(paths[1], std::path::Path::new("/opt/my libs/lib/libtorch_cuda.so"));
+        assert!(super::beside("").is_empty());
+    }
+
     #[test]
     fn a_missing_file_is_an_error_that_names_it() {
         let error = super::load(std::path::Path::new("nowhere/libtorch_cuda.so")).unwrap_err();

@@ -1,33 +1,41 @@
-//! What can only be said with plugins and data at hand: names, settings, batch entries.
+//! What can only be said with plugins and data at hand: names, settings, batch entries, sizes.
 
 use std::collections::BTreeSet;
 
-use super::plugin_uses;
-use crate::config::{Loaded, Problem, RunConfig};
+use crate::conditioner::{Conditions, Slot};
+use crate::config::{Loaded, NetworkConfig, Problem, RunConfig};
+use crate::data::Batch;
 use crate::plugin::Registry;
 
-/// All that is wrong with the plugins a config names. Nothing of theirs is executed.
-pub fn check_plugins(loaded: &Loaded, registry: &Registry) -> Vec<Problem> {
+/// All that is wrong with the plugins a config names, without executing anything of theirs. Where nothing is, their
+/// settings' defaults are written into the config.
+pub fn check_plugins(loaded: &mut Loaded, registry: &Registry) -> Vec<Problem> {
+    let named: Vec<_> =
+        loaded.config.plugin_refs().into_iter().map(|used| (used.pointer, used.kind, used.name.to_owned())).collect();
     let mut problems = Vec::new();
-    for used in plugin_uses(&loaded.config) {
-        for problem in registry.check(used.kind, used.name, used.params) {
-            let pointer = format!("{}{}", used.pointer, problem.pointer);
-            problems.push(loaded.problem(&pointer, problem.message, problem.help));
+    for (pointer, kind, name) in named {
+        match registry.find(kind, &name) {
+            Ok(entry) => problems.extend(loaded.check_plugin(&pointer, entry.schema())),
+            Err(error) => problems.push(loaded.problem(&format!("{pointer}/plugin"), error.to_string(), error.help())),
         }
     }
     problems
 }
 
 /// Batch entries that the config names and the source does not give.
-pub fn check_entries(loaded: &Loaded, entries: &BTreeSet<String>) -> Vec<Problem> {
-    let config = &loaded.config;
-    named_entries(config)
+pub fn check_entries(loaded: &Loaded, batch: &Batch) -> Vec<Problem> {
+    let known: BTreeSet<&String> =
+        batch.tensors.keys().chain(batch.texts.keys()).chain(batch.integers.keys()).collect();
+    named_entries(&loaded.config)
         .into_iter()
-        .filter(|(_, key)| !entries.contains(key))
+        .filter(|(_, key)| !known.contains(key))
         .map(|(pointer, key)| {
-            let known: Vec<&str> = entries.iter().map(String::as_str).collect();
-            let message = format!("the data source gives no entry `{key}`");
-            loaded.problem(&pointer, message, Some(format!("it gives {}", known.join(", "))))
+            let list: Vec<&str> = known.iter().map(|key| key.as_str()).collect();
+            loaded.problem(
+                &pointer,
+                format!("the data source gives no entry `{key}`"),
+                format!("it gives {}", list.join(", ")),
+            )
         })
         .collect()
 }
@@ -46,4 +54,53 @@ fn named_entries(config: &RunConfig) -> Vec<(String, String)> {
         }
     }
     named
+}
+
+/// Widths that a network is told in the config and that the data and the embedders must agree with.
+struct Widths {
+    in_channels: i64,
+    out_channels: i64,
+    vector: Option<i64>,
+    context: Option<i64>,
+}
+
+fn widths(network: &NetworkConfig) -> Widths {
+    match network {
+        NetworkConfig::Unet(n) => Widths {
+            in_channels: n.in_channels.into(),
+            out_channels: n.out_channels.into(),
+            vector: n.adm_in_channels.map(Into::into),
+            context: n.context_dim.map(Into::into),
+        },
+        NetworkConfig::VideoUnet(n) => Widths {
+            in_channels: n.in_channels.into(),
+            out_channels: n.out_channels.into(),
+            vector: n.adm_in_channels.map(Into::into),
+            context: Some(n.context_dim.into()),
+        },
+    }
+}
+
+/// Settings of the network that do not fit its latents and conditions.
+pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) -> Vec<Problem> {
+    let widths = widths(&loaded.config.model.network);
+    let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
+    let concat = width(Slot::Concat).unwrap_or(0);
+    let mut problems = Vec::new();
+    let mut differ = |key: &str, has: i64, needs: i64, because: String| {
+        if has != needs {
+            let message = format!("is {has}, but {because}");
+            problems.push(loaded.problem(&format!("/model/network/{key}"), message, format!("set it to {needs}")));
+        }
+    };
+    let because = format!("the latents have {} channels and the concatenated conditions {concat}", latent[0]);
+    differ("in_channels", widths.in_channels, latent[0] + concat, because);
+    differ("out_channels", widths.out_channels, latent[0], format!("the latents have {} channels", latent[0]));
+    if let (Some(has), Some(needs)) = (widths.vector, width(Slot::Vector)) {
+        differ("adm_in_channels", has, needs, format!("the embedders give a vector of {needs}"));
+    }
+    if let (Some(has), Some(needs)) = (widths.context, width(Slot::Crossattn)) {
+        differ("context_dim", has, needs, format!("the embedders give a context of width {needs}"));
+    }
+    problems
 }

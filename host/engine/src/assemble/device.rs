@@ -17,9 +17,14 @@ pub fn device(run: &RunSection) -> Result<Device, AssembleError> {
         "auto" | "cpu" => Ok(Device::Cpu),
         name => {
             if !available {
-                return Err(missing("there is no usable GPU here; `cargo xtask setup --cuda` fetches CUDA's libraries".to_owned()));
+                return Err(missing(
+                    "there is no usable GPU here; `cargo xtask setup --cuda` fetches CUDA's libraries".to_owned(),
+                ));
             }
-            let index = name.strip_prefix("cuda:").map_or(Ok(0), str::parse::<usize>).map_err(|error| missing(error.to_string()))?;
+            let index = name
+                .strip_prefix("cuda:")
+                .map_or(Ok(0), str::parse::<usize>)
+                .map_err(|error| missing(error.to_string()))?;
             let count = tch::Cuda::device_count();
             if index as i64 >= count {
                 return Err(missing(format!("the machine has {count} GPUs, counted from 0")));

@@ -5,14 +5,12 @@ mod device;
 mod model;
 mod project;
 mod run;
-mod uses;
 
-pub use check::{check_entries, check_plugins};
+pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
 pub use model::{Built, NETWORK_PREFIX, build_model};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, TrainedRun};
-pub use uses::{UseOfPlugin, plugin_uses};
 
 use thiserror::Error;
 

@@ -34,8 +34,12 @@ pub struct Built {
 pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) -> Result<Built, AssembleError> {
     let compute = (config.run.precision == Precision::Bf16).then_some(Kind::BFloat16);
     let denoiser = denoiser(config, registry)?;
-    let embedders: Vec<(Box<dyn Embedder>, &EmbedderConfig)> =
-        config.model.embedders.iter().map(|used| Ok((registry.embedder(used)?, used))).collect::<Result<_, AssembleError>>()?;
+    let embedders: Vec<(Box<dyn Embedder>, &EmbedderConfig)> = config
+        .model
+        .embedders
+        .iter()
+        .map(|used| Ok((registry.embedder(used)?, used)))
+        .collect::<Result<_, AssembleError>>()?;
 
     let params = Params::new(device, config.run.seed);
     let network: Box<dyn Network> = match &config.model.network {

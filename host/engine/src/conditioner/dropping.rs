@@ -30,7 +30,15 @@ impl DropRule {
     ///
     /// # Shapes
     /// - `value`, result: `[rows, ..]`, `rows` a multiple of the scenes
-    pub(super) fn apply(&self, value: &Tensor, use_idx: usize, output_idx: usize, per_row: bool, batch: &Batch, seed: u64) -> Tensor {
+    pub(super) fn apply(
+        &self,
+        value: &Tensor,
+        use_idx: usize,
+        output_idx: usize,
+        per_row: bool,
+        batch: &Batch,
+        seed: u64,
+    ) -> Tensor {
         if self.rate == 0.0 || self.legacy_value.is_some() {
             return value.shallow_clone();
         }
@@ -67,7 +75,9 @@ impl DropRule {
         };
         let Some(value) = value.as_f64() else {
             let message = format!("legacy_ucg_value must be a number for tensor inputs, not {value}");
-            return Err(ComponentError::new(used.embedder.name(), ErrorCode::InvalidConfig, message).at("/legacy_ucg_value"));
+            return Err(
+                ComponentError::new(used.embedder.name(), ErrorCode::InvalidConfig, message).at("/legacy_ucg_value")
+            );
         };
         let mut replaced: Vec<Option<Tensor>> = none();
         for (slot, key) in replaced.iter_mut().zip(&used.input_keys) {

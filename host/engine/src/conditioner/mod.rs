@@ -174,7 +174,10 @@ fn slot_of(used: &EmbedderUse, output: &Embedded) -> Result<Slot, ComponentError
         rank => Err(ComponentError::new(
             used.embedder.name(),
             ErrorCode::InvalidArgument,
-            format!("an embedding of shape {:?} (rank {rank}) fits no condition; ranks are 2 to 5", output.tensor.size()),
+            format!(
+                "an embedding of shape {:?} (rank {rank}) fits no condition; ranks are 2 to 5",
+                output.tensor.size()
+            ),
         )),
     }
 }
@@ -190,7 +193,8 @@ impl Draws for SceneDraws<'_> {
     fn normal(&mut self, purpose: &str, shape: &[i64]) -> Result<Tensor, ComponentError> {
         let scenes = self.sample_ids.len() as i64;
         let Some(rows) = shape.first().filter(|rows| scenes > 0 && *rows % scenes == 0) else {
-            let message = format!("asked for random numbers of shape {shape:?}: rows must be a multiple of {scenes} scenes");
+            let message =
+                format!("asked for random numbers of shape {shape:?}: rows must be a multiple of {scenes} scenes");
             return Err(ComponentError::new("conditioner", ErrorCode::InvalidArgument, message));
         };
         let mut part = shape.to_vec();

@@ -19,7 +19,12 @@ impl Embedder for Pass1 {
     fn params(&self) -> &[ParamDecl] {
         &self.decls
     }
-    fn forward(&self, inputs: &[EmbedderInput<'_>], params: &[Tensor], _: &mut EmbedderCall<'_>) -> Result<Vec<Embedded>, ComponentError> {
+    fn forward(
+        &self,
+        inputs: &[EmbedderInput<'_>],
+        params: &[Tensor],
+        _: &mut EmbedderCall<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
         Ok(inputs
             .iter()
             .filter_map(|input| match input {
@@ -62,7 +67,10 @@ const TRAIN: Pass<'_> = Pass { seed: 5, training: true, force_zero: &[] };
 #[test]
 fn rank_decides_the_slot_and_config_order_that_of_channels() {
     let conditioner = Conditioner::new(
-        ["scene_vec", "vec", "tokens", "frames"].iter().map(|key| used(json!({"plugin": "pass", "input_key": key}))).collect(),
+        ["scene_vec", "vec", "tokens", "frames"]
+            .iter()
+            .map(|key| used(json!({"plugin": "pass", "input_key": key})))
+            .collect(),
         false,
     );
     let conditions = conditioner.embed(&batch(2, 3, 0), TRAIN).unwrap();
@@ -83,7 +91,8 @@ fn dropped_rows(conditioner: &Conditioner, batch: &Batch, slot: Slot) -> Vec<boo
 
 #[test]
 fn a_clip_is_dropped_whole_at_the_configured_rate() {
-    let conditioner = Conditioner::new(vec![used(json!({"plugin": "pass", "input_key": "vec", "ucg_rate": 0.3}))], false);
+    let conditioner =
+        Conditioner::new(vec![used(json!({"plugin": "pass", "input_key": "vec", "ucg_rate": 0.3}))], false);
     let rows = dropped_rows(&conditioner, &batch(2000, 3, 0), Slot::Vector);
     assert!(rows.chunks(3).all(|clip| clip.iter().all(|dropped| *dropped == clip[0])));
     let rate = rows.iter().filter(|dropped| **dropped).count() as f64 / rows.len() as f64;
@@ -95,7 +104,8 @@ fn a_clip_is_dropped_whole_at_the_configured_rate() {
 
 #[test]
 fn upstreams_way_drops_rows_on_their_own() {
-    let conditioner = Conditioner::new(vec![used(json!({"plugin": "pass", "input_key": "vec", "ucg_rate": 0.5}))], true);
+    let conditioner =
+        Conditioner::new(vec![used(json!({"plugin": "pass", "input_key": "vec", "ucg_rate": 0.5}))], true);
     let rows = dropped_rows(&conditioner, &batch(200, 3, 0), Slot::Vector);
     assert!(rows.chunks(3).any(|clip| clip.iter().any(|dropped| *dropped != clip[0])));
 }
@@ -126,7 +136,8 @@ fn the_unconditional_half_zeroes_what_it_is_told_and_drops_nothing() {
     ];
     let conditioner = Conditioner::new(uses, false);
     assert_eq!(conditioner.droppable_keys(), ["tokens"]);
-    let (cond, uncond) = conditioner.embed_pair(&batch(2, 3, 0), 1, &["tokens".to_owned(), "frames".to_owned()]).unwrap();
+    let (cond, uncond) =
+        conditioner.embed_pair(&batch(2, 3, 0), 1, &["tokens".to_owned(), "frames".to_owned()]).unwrap();
     let all_zero = |value: &Tensor| f64::try_from(value.abs().max()).unwrap() == 0.0;
     assert!(!all_zero(cond.get(Slot::Crossattn).unwrap()) && all_zero(uncond.get(Slot::Crossattn).unwrap()));
     // An embedder of several inputs is zeroed in all its outputs when any of them is named.

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{DenoiserConfig, OptimizerConfig, RunConfig};
+
 /// A plugin by name with its own fields inline: `{ plugin = "edm", sigma_max = 700.0 }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginUse {
@@ -16,6 +18,7 @@ pub struct PluginUse {
 
 /// One embedder of the conditioner: what the host reads, and the plugin's own fields inline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-anneal-plugin" = "embedder"))]
 pub struct EmbedderConfig {
     /// `class`, or `vendor.name/entry` where the short name is ambiguous.
     pub plugin: String,
@@ -61,4 +64,59 @@ pub enum PluginKind {
     LearningRate,
     /// The solver.
     Sampler,
+}
+
+impl std::fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Embedder => "embedder",
+            Self::Weighting => "weighting",
+            Self::Discretization => "discretization",
+            Self::SigmaSampling => "sigma-sampling",
+            Self::Guidance => "guidance",
+            Self::LearningRate => "learning-rate",
+            Self::Sampler => "sampler",
+        })
+    }
+}
+
+/// A place in a config that names a plugin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginRef<'a> {
+    /// JSON pointer of the plugin's table, `/model/embedders/0`.
+    pub pointer: String,
+    /// What the plugin must be.
+    pub kind: PluginKind,
+    /// The plugin's name as written.
+    pub name: &'a str,
+    /// The plugin's own settings.
+    pub params: &'a Map<String, Value>,
+}
+
+impl RunConfig {
+    /// Every plugin that the config names, in the order of the sections.
+    pub fn plugin_refs(&self) -> Vec<PluginRef<'_>> {
+        fn one<'a>(pointer: &str, kind: PluginKind, used: &'a PluginUse) -> PluginRef<'a> {
+            PluginRef { pointer: pointer.to_owned(), kind, name: &used.plugin, params: &used.params }
+        }
+        let mut refs = Vec::new();
+        if let DenoiserConfig::Discrete { discretization, .. } = &self.model.denoiser {
+            refs.push(one("/model/denoiser/discretization", PluginKind::Discretization, discretization));
+        }
+        refs.extend(self.model.embedders.iter().enumerate().map(|(idx, embedder)| PluginRef {
+            pointer: format!("/model/embedders/{idx}"),
+            kind: PluginKind::Embedder,
+            name: &embedder.plugin,
+            params: &embedder.params,
+        }));
+        refs.push(one("/loss/sigma_sampling", PluginKind::SigmaSampling, &self.loss.sigma_sampling));
+        refs.push(one("/loss/weighting", PluginKind::Weighting, &self.loss.weighting));
+        let OptimizerConfig::Adamw { schedule, .. } = &self.optimizer;
+        refs.extend(schedule.iter().map(|used| one("/optimizer/schedule", PluginKind::LearningRate, used)));
+        refs.push(one("/sampling/sampler", PluginKind::Sampler, &self.sampling.sampler));
+        refs.push(one("/sampling/discretization", PluginKind::Discretization, &self.sampling.discretization));
+        let guidance = self.sampling.guidance.iter();
+        refs.extend(guidance.map(|used| one("/sampling/guidance", PluginKind::Guidance, used)));
+        refs
+    }
 }

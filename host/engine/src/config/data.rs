@@ -33,10 +33,18 @@ pub struct DataConfig {
     pub source: SourceConfig,
 }
 
-fn one() -> usize { 1 }
-fn four() -> usize { 4 }
-fn hundred() -> usize { 100 }
-fn yes() -> bool { true }
+fn one() -> usize {
+    1
+}
+fn four() -> usize {
+    4
+}
+fn hundred() -> usize {
+    100
+}
+fn yes() -> bool {
+    true
+}
 
 /// What a sample that cannot be read does to the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -101,6 +109,7 @@ pub enum CondView {
 #[serde(deny_unknown_fields)]
 pub struct MeshOrbitConfig {
     /// The glTF or GLB file.
+    #[schemars(extend("x-anneal-path" = "file"))]
     pub path: PathBuf,
     /// Side of the square images, pixels.
     #[schemars(range(min = 8, max = 1024))]
@@ -114,10 +123,11 @@ pub struct MeshOrbitConfig {
     pub num_times: u32,
     /// Seconds between the times.
     #[serde(default = "twelfth")]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub seconds_per_time: f64,
     /// Range of the camera's elevation, degrees above the horizon; one value an orbit.
     #[serde(default = "level")]
+    #[schemars(inner(range(min = -90.0, max = 90.0)))]
     pub elevation_deg: [f64; 2],
     /// Names of the animations to use; all of them if empty.
     #[serde(default)]
@@ -134,18 +144,28 @@ pub struct MeshOrbitConfig {
     pub scenes_per_epoch: usize,
 }
 
-fn one_time() -> u32 { 1 }
-fn twelfth() -> f64 { 1.0 / 12.0 }
-fn level() -> [f64; 2] { [0.0, 0.0] }
-fn thousand() -> usize { 1000 }
+fn one_time() -> u32 {
+    1
+}
+fn twelfth() -> f64 {
+    1.0 / 12.0
+}
+fn level() -> [f64; 2] {
+    [0.0, 0.0]
+}
+fn thousand() -> usize {
+    1000
+}
 
 /// `frames-dir`: one folder a clip, in it images whose names end in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FramesDirConfig {
     /// The folder of clips.
+    #[schemars(extend("x-anneal-path" = "folder"))]
     pub path: PathBuf,
     /// Rows and columns of a frame, pixels; images of another size are an error unless `resize`.
+    #[schemars(inner(range(min = 8, max = 4096)))]
     pub size: [u32; 2],
     /// Frames in a clip.
     #[schemars(range(min = 1, max = 1024))]
@@ -157,11 +177,15 @@ pub struct FramesDirConfig {
     /// Scale (and centre-crop) images of another size instead of refusing them.
     #[serde(default)]
     pub resize: bool,
-    /// Frames a second of the clips, passed on as `fps`.
+    /// Frames a second of the clips; batches have `fps_id`, which is the rate after `stride`, less one (as SVD).
     #[serde(default = "six")]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub fps: f64,
 }
 
-fn stride_one() -> u32 { 1 }
-fn six() -> f64 { 6.0 }
+fn stride_one() -> u32 {
+    1
+}
+fn six() -> f64 {
+    6.0
+}

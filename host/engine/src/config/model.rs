@@ -39,7 +39,9 @@ pub struct ModelConfig {
     pub embedders: Vec<EmbedderConfig>,
 }
 
-fn unit() -> f64 { 1.0 }
+fn unit() -> f64 {
+    1.0
+}
 
 /// How often a dropped condition is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -54,7 +56,7 @@ pub enum UcgPer {
 
 /// A first stage, by kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FirstStageConfig {
     /// Latents are the pixels.
     Identity,
@@ -84,6 +86,7 @@ pub enum DenoiserConfig {
         /// Sigma to `c_skip, c_out, c_in, c_noise`.
         scaling: ScalingConfig,
         /// The table's grid.
+        #[schemars(extend("x-anneal-plugin" = "discretization"))]
         discretization: PluginUse,
         /// Entries of the table.
         #[schemars(range(min = 1, max = 65536))]
@@ -100,7 +103,9 @@ pub enum DenoiserConfig {
     },
 }
 
-fn yes() -> bool { true }
+fn yes() -> bool {
+    true
+}
 
 /// Sigma to the four factors of preconditioning, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -121,20 +126,24 @@ pub enum ScalingConfig {
     VEdmCnoise,
 }
 
-fn half() -> f64 { 0.5 }
+fn half() -> f64 {
+    0.5
+}
 
 /// The training objective.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
     /// The distance between denoised and clean.
-    pub kind: LossKind,
+    pub distance: Distance,
     /// Whether sigma is drawn once a clip or once a row (upstream's way).
     #[serde(default)]
     pub sigma_per: SigmaPer,
     /// Where the sigmas of training come from.
+    #[schemars(extend("x-anneal-plugin" = "sigma-sampling"))]
     pub sigma_sampling: PluginUse,
     /// Sigma to the loss's weight.
+    #[schemars(extend("x-anneal-plugin" = "weighting"))]
     pub weighting: PluginUse,
     /// Strength of a noise that is constant over a row's pixels, added to the noise.
     #[serde(default)]
@@ -145,7 +154,7 @@ pub struct LossConfig {
 /// The distance between denoised and clean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum LossKind {
+pub enum Distance {
     /// Squared difference.
     L2,
     /// Absolute difference.

@@ -41,13 +41,14 @@ pub struct RunConfig {
 #[serde(deny_unknown_fields)]
 pub struct RunSection {
     /// The run's folder: checkpoints, pictures, metrics.
+    #[schemars(extend("x-anneal-path" = "new-folder"))]
     pub dir: PathBuf,
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// Where the network runs: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`.
     #[serde(default = "auto")]
-    #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"))]
+    #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"), extend("examples" = ["auto", "cpu", "cuda", "cuda:1"]))]
     pub device: String,
     /// Arithmetic of the network.
     #[serde(default)]
@@ -58,7 +59,9 @@ pub struct RunSection {
     pub threads: Option<i32>,
 }
 
-fn auto() -> String { "auto".to_owned() }
+fn auto() -> String {
+    "auto".to_owned()
+}
 
 /// Arithmetic of the network; parameters are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -77,6 +80,7 @@ pub enum Precision {
 pub struct PluginsConfig {
     /// Plugin directories, searched before all others.
     #[serde(default)]
+    #[schemars(extend("items" = { "type": "string", "x-anneal-path": "search" }))]
     pub dirs: Vec<PathBuf>,
     /// Version requirements by plugin id: `{ "acme.karras" = "^1.2" }`.
     #[serde(default)]
@@ -105,27 +109,36 @@ pub enum OptimizerConfig {
         weight_decay: f64,
         /// Multiplier of the learning rate by step; constant 1 if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("x-anneal-plugin" = "learning-rate"))]
         schedule: Option<PluginUse>,
     },
 }
 
-fn betas() -> [f64; 2] { [0.9, 0.999] }
-fn eps() -> f64 { 1e-8 }
-fn hundredth() -> f64 { 0.01 }
+fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+fn eps() -> f64 {
+    1e-8
+}
+fn hundredth() -> f64 {
+    0.01
+}
 
 /// The moving average of the network's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmaConfig {
     /// Decay a step, reached after the warm-up `(1 + n) / (10 + n)`.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
     pub decay: f64,
     /// Whether the decay warms up with the number of updates.
     #[serde(default = "yes")]
     pub warm_up: bool,
 }
 
-fn yes() -> bool { true }
+fn yes() -> bool {
+    true
+}
 
 /// How long to train, and when to save.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -152,11 +165,16 @@ pub struct TrainConfig {
     pub keep_last: Option<usize>,
     /// Weights to start from (a safetensors file with the reference's keys).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "file"))]
     pub init_from: Option<PathBuf>,
 }
 
-fn one() -> u32 { 1 }
-fn thousand() -> u64 { 1000 }
+fn one() -> u32 {
+    1
+}
+fn thousand() -> u64 {
+    1000
+}
 
 /// How samples are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,11 +184,14 @@ pub struct SamplingConfig {
     #[schemars(range(min = 1, max = 10000))]
     pub num_steps: u32,
     /// The solver.
+    #[schemars(extend("x-anneal-plugin" = "sampler"))]
     pub sampler: PluginUse,
     /// The grid of sigmas.
+    #[schemars(extend("x-anneal-plugin" = "discretization"))]
     pub discretization: PluginUse,
     /// Scale of classifier-free guidance by frame; none if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-plugin" = "guidance"))]
     pub guidance: Option<PluginUse>,
     /// Input keys whose embeddings are zeroed for the unconditional half; those with a `ucg_rate` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +227,13 @@ pub struct LoggingConfig {
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        Self { metrics_every_steps: 1, preview_every_steps: None, preview_scenes: 4, clip_format: ClipFormat::Gif, clip_fps: 6.0 }
+        Self {
+            metrics_every_steps: 1,
+            preview_every_steps: None,
+            preview_scenes: 4,
+            clip_format: ClipFormat::Gif,
+            clip_fps: 6.0,
+        }
     }
 }
 
@@ -219,4 +246,14 @@ pub enum ClipFormat {
     Gif,
     /// Animated WebP, lossless.
     Webp,
+}
+
+impl ClipFormat {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gif => "gif",
+            Self::Webp => "webp",
+        }
+    }
 }

@@ -40,12 +40,3 @@ impl Batch {
         }
     }
 }
-
-/// How an entry of the batch is drawn in previews.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Picture {
-    /// Images in `[-1, 1]`.
-    Image,
-    /// Numbers or texts, written out.
-    Caption,
-}

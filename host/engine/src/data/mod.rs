@@ -1,5 +1,41 @@
 //! Where batches come from: sources of samples, and the loader that makes batches of them.
 
+mod error;
 mod batch;
+mod sample;
+mod source;
+mod pixels;
+mod emoji;
+mod frames_dir;
+mod mesh;
+mod mesh_orbit;
+mod order;
+mod loader;
 
-pub use batch::{Batch, Picture};
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use batch::Batch;
+pub use emoji::Emoji;
+pub use error::{DataError, SampleError};
+pub use frames_dir::FramesDir;
+pub use loader::{Loader, preview_batch};
+pub use mesh_orbit::MeshOrbit;
+pub use sample::{Entry, Sample, Values};
+pub use source::Source;
+
+use crate::config::{DataConfig, SourceConfig};
+
+/// Opens the configured source: all that is cheap to check is checked, and models are loaded once.
+///
+/// # Errors
+/// When a path does not exist or holds no data of the kind, or a setting does not fit it.
+pub fn open(config: &DataConfig) -> Result<Arc<dyn Source>, DataError> {
+    Ok(match &config.source {
+        SourceConfig::Emoji(source) => Arc::new(Emoji::open(source)?),
+        SourceConfig::MeshOrbit(source) => Arc::new(MeshOrbit::open(source)?),
+        SourceConfig::FramesDir(source) => Arc::new(FramesDir::open(source, config.on_bad_sample)?),
+    })
+}

@@ -32,12 +32,19 @@ impl Guider {
     ///
     /// # Errors
     /// When an additional key is no condition.
-    pub fn new(sigmas: &[f64], scales: Vec<f64>, num_frames: usize, additional: &[String]) -> Result<Self, ComponentError> {
+    pub fn new(
+        sigmas: &[f64],
+        scales: Vec<f64>,
+        num_frames: usize,
+        additional: &[String],
+    ) -> Result<Self, ComponentError> {
         let additional = additional.iter().map(|key| match key.as_str() {
             "cond_view" => Ok(Slot::CondView),
             "cond_motion" => Ok(Slot::CondMotion),
             other => {
-                let message = format!("`{other}` in sampling.additional_cond_keys is no condition; those are cond_view, cond_motion");
+                let message = format!(
+                    "`{other}` in sampling.additional_cond_keys is no condition; those are cond_view, cond_motion"
+                );
                 Err(ComponentError::new("guidance", ErrorCode::InvalidConfig, message))
             }
         });
@@ -48,10 +55,17 @@ impl Guider {
     ///
     /// # Errors
     /// When a condition is present in one half only.
-    pub fn double(&self, x: &Tensor, cond: &Conditions, uncond: &Conditions, extra: &ExtraInputs) -> Result<Doubled, ComponentError> {
+    pub fn double(
+        &self,
+        x: &Tensor,
+        cond: &Conditions,
+        uncond: &Conditions,
+        extra: &ExtraInputs,
+    ) -> Result<Doubled, ComponentError> {
         let mut conditions = Conditions::default();
         for (slot, value) in cond.iter() {
-            let doubled = matches!(slot, Slot::Vector | Slot::Crossattn | Slot::Concat) || self.additional.contains(&slot);
+            let doubled =
+                matches!(slot, Slot::Vector | Slot::Crossattn | Slot::Concat) || self.additional.contains(&slot);
             if !doubled {
                 conditions.set(slot, value.shallow_clone());
                 continue;
@@ -101,7 +115,10 @@ mod tests {
 
     #[test]
     fn equal_halves_are_left_alone_and_scale_one_is_the_condition() {
-        let (u, c) = (Tensor::randn([4, 2, 3, 3], (Kind::Float, Device::Cpu)), Tensor::randn([4, 2, 3, 3], (Kind::Float, Device::Cpu)));
+        let (u, c) = (
+            Tensor::randn([4, 2, 3, 3], (Kind::Float, Device::Cpu)),
+            Tensor::randn([4, 2, 3, 3], (Kind::Float, Device::Cpu)),
+        );
         let guider = Guider::new(&[10.0, 1.0], vec![3.0, 1.0, 1.0, 1.0], 2, &[]).unwrap();
         assert!(guider.blend(&Tensor::cat(&[&u, &u], 0), 10.0).allclose(&u, 1e-6, 1e-6, false));
         assert!(guider.blend(&Tensor::cat(&[&u, &c], 0), 1.2).allclose(&c, 1e-5, 1e-5, false));

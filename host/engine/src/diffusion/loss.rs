@@ -4,7 +4,7 @@ use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
 use super::{DrawKind, SigmaSampler, Weighting, per_row};
-use crate::config::{LossKind, SigmaPer};
+use crate::config::{Distance, SigmaPer};
 use crate::data::Batch;
 use crate::error::ComponentError;
 
@@ -22,7 +22,7 @@ pub struct StepDraws {
 /// The objective.
 pub struct Loss {
     /// The distance.
-    pub kind: LossKind,
+    pub distance: Distance,
     /// One sigma a clip or a row.
     pub sigma_per: SigmaPer,
     /// Strength of the noise that is constant over a row's pixels.
@@ -86,9 +86,9 @@ impl Loss {
     /// - result: `[n]`
     pub fn of_rows(&self, denoised: &Tensor, clean: &Tensor, weights: &[f64]) -> Tensor {
         let difference = denoised.to_kind(Kind::Float) - clean.to_kind(Kind::Float);
-        let distance = match self.kind {
-            LossKind::L2 => difference.square(),
-            LossKind::L1 => difference.abs(),
+        let distance = match self.distance {
+            Distance::L2 => difference.square(),
+            Distance::L1 => difference.abs(),
         };
         let per_row_mean = distance.flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
         per_row_mean * per_row(weights, 1, clean.device())

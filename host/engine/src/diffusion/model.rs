@@ -49,7 +49,11 @@ impl Model {
         let pixels = self.input(batch)?;
         let [n, c, h, w] = pixels.size()[..] else {
             let message = format!("must be [n, c, h, w], not {:?}", pixels.size());
-            return Err(ComponentError::new(format!("batch entry {}", self.input_key), ErrorCode::InvalidArgument, message));
+            return Err(ComponentError::new(
+                format!("batch entry {}", self.input_key),
+                ErrorCode::InvalidArgument,
+                message,
+            ));
         };
         let [code_c, code_h, code_w] = self.first_stage.latent_shape([c, h, w]);
         let of_scene = [n / batch.num_scenes().max(1), code_c, code_h, code_w];

@@ -49,7 +49,11 @@ impl Sampling {
         let pixels = model.input(batch)?;
         let [n, c, h, w] = pixels.size()[..] else {
             let message = format!("must be [n, c, h, w], not {:?}", pixels.size());
-            return Err(ComponentError::new(format!("batch entry {}", model.input_key), ErrorCode::InvalidArgument, message));
+            return Err(ComponentError::new(
+                format!("batch entry {}", model.input_key),
+                ErrorCode::InvalidArgument,
+                message,
+            ));
         };
         let [code_c, code_h, code_w] = model.first_stage.latent_shape([c, h, w]);
         let shape = [n, code_c, code_h, code_w];
@@ -111,7 +115,13 @@ struct Guided<'a, 'p> {
 }
 
 impl Guided<'_, '_> {
-    fn call(&self, x: &Tensor, sigma: f64, conditions: &Conditions, extra: &ExtraInputs) -> Result<Tensor, ComponentError> {
+    fn call(
+        &self,
+        x: &Tensor,
+        sigma: f64,
+        conditions: &Conditions,
+        extra: &ExtraInputs,
+    ) -> Result<Tensor, ComponentError> {
         let sigmas = vec![sigma; x.size()[0] as usize];
         self.model.denoiser.denoise(&self.model.network, x, &sigmas, conditions, extra, false)
     }

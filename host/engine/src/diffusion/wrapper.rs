@@ -39,7 +39,11 @@ impl ExtraInputs {
                 ("num_video_frames" | "image_only_indicator" | "time_context", _, _) => {
                     return wrong("is not in the batch");
                 }
-                _ => return wrong("is no argument of a network; those are num_video_frames, image_only_indicator, time_context"),
+                _ => {
+                    return wrong(
+                        "is no argument of a network; those are num_video_frames, image_only_indicator, time_context",
+                    );
+                }
             }
         }
         Ok(extra)
@@ -91,7 +95,9 @@ impl Wrapper {
         let context = over_rows(conditions, Slot::Crossattn, rows)?;
         let y = over_rows(conditions, Slot::Vector, rows)?;
         let x = match &concat {
-            Some(concat) => Tensor::f_cat(&[x, &concat.to_kind(x.kind())], 1).map_err(|_| misfit(Slot::Concat, concat, x))?,
+            Some(concat) => {
+                Tensor::f_cat(&[x, &concat.to_kind(x.kind())], 1).map_err(|_| misfit(Slot::Concat, concat, x))?
+            }
             None => x.shallow_clone(),
         };
         let _autocast = self.compute.map(|kind| Autocast::new(x.device(), kind));

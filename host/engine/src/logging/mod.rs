@@ -1,1 +1,17 @@
-//! What a run writes for people: metrics, pictures, progress.
+//! What a run writes for people: metrics, pictures, clips.
+
+mod error;
+mod file;
+mod metrics;
+mod picture;
+mod caption;
+mod gif;
+mod webp;
+mod clip;
+mod sheet;
+
+pub use clip::{clip_frames, write_clip};
+pub use error::LogError;
+pub use metrics::{Metrics, Record};
+pub use picture::{grid, pictures, write_png};
+pub use sheet::{Row, batch_sheet, contact_sheet};

@@ -16,7 +16,8 @@ use super::weights::{self, Named, WeightsError};
 
 const MANIFEST: &str = "manifest.json";
 const PROGRESS: &str = "progress.json";
-const CONFIG: &str = "config.toml";
+/// The resolved config in a checkpoint.
+pub const CONFIG: &str = "config.toml";
 const TENSORS: [&str; 3] = ["model.safetensors", "ema.safetensors", "optimizer.safetensors"];
 const FORMAT: u32 = 1;
 
@@ -168,7 +169,10 @@ impl CheckpointDir {
         let done = self.dir.join(&name);
         let partial = self.dir.join(format!(".partial-{name}-{}", std::process::id()));
         self.remove_partial()?;
-        let io = |path: &Path| { let path = path.to_owned(); move |source| CheckpointError::Io { path, source } };
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CheckpointError::Io { path, source }
+        };
         fs::create_dir_all(&partial).map_err(io(&partial))?;
         let written = write_set(&partial, snapshot).and_then(|()| {
             if done.exists() {
@@ -251,9 +255,11 @@ pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
             return Err(damaged(name, "its SHA-256 differs from the manifest's".to_owned()));
         }
     }
-    let progress: Progress = serde_json::from_str(&text(PROGRESS)?).map_err(|error| damaged(PROGRESS, error.to_string()))?;
+    let progress: Progress =
+        serde_json::from_str(&text(PROGRESS)?).map_err(|error| damaged(PROGRESS, error.to_string()))?;
     if progress.format != FORMAT {
-        let reason = format!("format {} was written by anneal {}; this one reads {FORMAT}", progress.format, progress.anneal);
+        let reason =
+            format!("format {} was written by anneal {}; this one reads {FORMAT}", progress.format, progress.anneal);
         return Err(CheckpointError::Misfit { path: checkpoint.to_owned(), reason });
     }
     let [model, ema, optimizer] = TENSORS.map(|name| weights::read(&checkpoint.join(name)));
@@ -283,7 +289,9 @@ fn write_text(path: &Path, text: &str) -> Result<(), CheckpointError> {
 }
 
 fn sync_file(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
 }
 
 fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
@@ -356,7 +364,10 @@ mod tests {
             for bad in [&flipped[..], &good[..last]] {
                 fs::write(&path, bad).unwrap();
                 let error = load(&checkpoint).unwrap_err();
-                assert!(matches!(error, CheckpointError::Damaged { .. }) && error.to_string().contains(name), "{error}");
+                assert!(
+                    matches!(error, CheckpointError::Damaged { .. }) && error.to_string().contains(name),
+                    "{error}"
+                );
             }
             fs::write(&path, good).unwrap();
         }

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn parameters_and_gradients_share_flat_storage() {
-        let leaf = |value: f64, shape: &[i64]| Tensor::full(shape, value, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let leaf =
+            |value: f64, shape: &[i64]| Tensor::full(shape, value, (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let (a, b, unused) = (leaf(2.0, &[2, 2]), leaf(3.0, &[3]), leaf(4.0, &[1]));
         let named = [("a", &a), ("u", &unused), ("b", &b)];
         let mut flat = FlatParams::new(named.iter().map(|(n, t)| ((*n).to_owned(), t.shallow_clone())).collect());

@@ -79,7 +79,14 @@ impl AdamW {
             let part = |flat: &Tensor| flat.narrow(0, offset, len);
             let count = Tensor::from(made as f32).to_device(self.exp_avg.device());
             // The op counts the step itself where it is given the number before.
-            fused_adamw(&part(self.params.values()), &part(self.params.grads()), &part(&self.exp_avg), &part(&self.exp_avg_sq), &count, step)?;
+            fused_adamw(
+                &part(self.params.values()),
+                &part(self.params.grads()),
+                &part(&self.exp_avg),
+                &part(&self.exp_avg_sq),
+                &count,
+                step,
+            )?;
         }
         Ok(())
     }
@@ -101,9 +108,10 @@ impl AdamW {
 
     /// The state by key: `exp_avg.KEY`, `exp_avg_sq.KEY`, and `steps` in the order of the parameters.
     pub fn state(&self) -> Vec<Named> {
-        let moments = [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)].into_iter().flat_map(|(kind, flat)| {
-            self.params.named_views(flat).into_iter().map(move |(name, view)| (format!("{kind}.{name}"), view))
-        });
+        let moments =
+            [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)].into_iter().flat_map(|(kind, flat)| {
+                self.params.named_views(flat).into_iter().map(move |(name, view)| (format!("{kind}.{name}"), view))
+            });
         moments.chain([("steps".to_owned(), Tensor::from_slice(&self.steps))]).collect()
     }
 

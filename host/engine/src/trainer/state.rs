@@ -26,7 +26,8 @@ pub struct TrainState {
 impl TrainState {
     /// A copy of the state for a checkpoint.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
-        let copies = |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+        let copies =
+            |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -74,10 +75,13 @@ impl TrainState {
     pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
         let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
         let have: HashMap<&str, &Tensor> = self.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let (fitting, unused): (Vec<&Named>, Vec<&Named>) = given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
+        let (fitting, unused): (Vec<&Named>, Vec<&Named>) =
+            given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
         if !fitting.iter().any(|(name, _)| name.starts_with("model.diffusion_model.")) {
             let first = given.first().map_or("none at all", |(name, _)| name.as_str());
-            return Err(misfit(format!("it holds no key `model.diffusion_model.*` of this network; its first key is {first}")));
+            return Err(misfit(format!(
+                "it holds no key `model.diffusion_model.*` of this network; its first key is {first}"
+            )));
         }
         for (name, tensor) in &fitting {
             let expected = have[name.as_str()].size();
@@ -86,7 +90,8 @@ impl TrainState {
             }
         }
         let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
-        let missing = self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
+        let missing =
+            self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
         {
             let _no_grad = grad_mode::no_grad();
             for (name, tensor) in &fitting {
@@ -107,7 +112,11 @@ pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> 
             None => return Err(format!("`{name}` is missing")),
             Some(other) if other.size() != tensor.size() || other.kind() != tensor.kind() => {
                 let (got, want) = (other.size(), tensor.size());
-                return Err(format!("`{name}` is {:?} {got:?}; the run's is {:?} {want:?}", other.kind(), tensor.kind()));
+                return Err(format!(
+                    "`{name}` is {:?} {got:?}; the run's is {:?} {want:?}",
+                    other.kind(),
+                    tensor.kind()
+                ));
             }
             Some(_) => {}
         }

@@ -59,7 +59,8 @@ pub fn read(path: &Path) -> Result<Vec<Named>, WeightsError> {
         .map(|(name, view)| {
             let kind = kind(view.dtype()).ok_or_else(|| format(format!("{name} has dtype {:?}", view.dtype())))?;
             let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-            let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|e| format(format!("{name}: {e}")))?;
+            let tensor =
+                Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|e| format(format!("{name}: {e}")))?;
             Ok((name.to_owned(), tensor))
         })
         .collect()

@@ -58,10 +58,7 @@ mod tests {
     fn check(strategy: MergeStrategy, want: [f64; 2]) {
         let params = Params::new(Device::Cpu, 1);
         let blender = AlphaBlender::new(&params.root(), strategy, 0.5);
-        assert_eq!(
-            params.entries()[0].tensor.requires_grad(),
-            strategy != MergeStrategy::Fixed
-        );
+        assert_eq!(params.entries()[0].tensor.requires_grad(), strategy != MergeStrategy::Fixed);
         let options = (Kind::Float, Device::Cpu);
         let (spatial, temporal) = (Tensor::ones([2, 1, 1], options), Tensor::zeros([2, 1, 1], options));
         let images = Tensor::from_slice(&[0f32, 1.0]).view([1, 2]);
@@ -81,11 +78,7 @@ mod tests {
 
     #[test]
     fn without_an_indicator_nothing_is_an_image() {
-        let blender = AlphaBlender::new(
-            &Params::new(Device::Cpu, 1).root(),
-            MergeStrategy::LearnedWithImages,
-            0.0,
-        );
+        let blender = AlphaBlender::new(&Params::new(Device::Cpu, 1).root(), MergeStrategy::LearnedWithImages, 0.0);
         assert_eq!(blender.alpha(None).double_value(&[0, 0]), 0.5);
     }
 }

@@ -66,37 +66,18 @@ impl ResBlock {
         let in_layers = path.sub("in_layers");
         let in_norm = GroupNorm::in_f32(&in_layers.sub(0), channels);
         let in_conv = Conv::new(&in_layers.sub(2), same(channels, &config.kernel));
-        let emb_width = if config.use_scale_shift_norm {
-            2 * out_channels
-        } else {
-            out_channels
-        };
+        let emb_width = if config.use_scale_shift_norm { 2 * out_channels } else { out_channels };
         let emb = config
             .emb_channels
             .map(|width| Linear::new(&path.sub("emb_layers").sub(1), LinearConfig::new(width, emb_width)));
         let out_layers = path.sub("out_layers");
         let out_norm = GroupNorm::in_f32(&out_layers.sub(0), out_channels);
-        let zeroed = ConvConfig {
-            zeroed: true,
-            ..same(out_channels, &config.kernel)
-        };
+        let zeroed = ConvConfig { zeroed: true, ..same(out_channels, &config.kernel) };
         let out_conv = Conv::new(&out_layers.sub(3), zeroed);
-        let skip_kernel = if config.use_conv {
-            config.kernel.clone()
-        } else {
-            vec![1; config.kernel.len()]
-        };
+        let skip_kernel = if config.use_conv { config.kernel.clone() } else { vec![1; config.kernel.len()] };
         let skip =
             (channels != out_channels).then(|| Conv::new(&path.sub("skip_connection"), same(channels, &skip_kernel)));
-        Self {
-            in_norm,
-            in_conv,
-            emb,
-            out_norm,
-            out_conv,
-            skip,
-            config,
-        }
+        Self { in_norm, in_conv, emb, out_norm, out_conv, skip, config }
     }
 
     /// # Shapes
@@ -135,11 +116,7 @@ impl ResBlock {
     }
 
     fn conditioned(&self, h: &Tensor, emb: &Tensor) -> Tensor {
-        let emb = if self.config.emb_per_frame {
-            emb.transpose(1, 2)
-        } else {
-            emb.shallow_clone()
-        };
+        let emb = if self.config.emb_per_frame { emb.transpose(1, 2) } else { emb.shallow_clone() };
         let emb = append_axes(&emb.to_kind(h.kind()), h.dim());
         if self.config.use_scale_shift_norm {
             let parts = emb.chunk(2, 1);
@@ -181,18 +158,11 @@ mod tests {
     #[test]
     fn keys_and_shapes_follow_the_options() {
         let params = Params::meta();
-        let full = ResBlockConfig {
-            use_conv: true,
-            use_scale_shift_norm: true,
-            ..config(32, 64)
-        };
+        let full = ResBlockConfig { use_conv: true, use_scale_shift_norm: true, ..config(32, 64) };
         ResBlock::new(&params.root(), full);
         let keys = keys(&params);
         assert!(keys.contains(&"emb_layers.1.weight [128, 24]".to_owned()), "{keys:?}");
-        assert!(
-            keys.contains(&"skip_connection.weight [64, 32, 3, 3]".to_owned()),
-            "{keys:?}"
-        );
+        assert!(keys.contains(&"skip_connection.weight [64, 32, 3, 3]".to_owned()), "{keys:?}");
         assert_eq!(keys[0], "in_layers.0.weight [32]");
         assert_eq!(keys[keys.len() - 3], "out_layers.3.bias [64]");
     }
@@ -200,18 +170,9 @@ mod tests {
     #[test]
     fn resampling_changes_branch_and_skip_connection() {
         for (resample, size) in [(Resample::Up, [8, 12]), (Resample::Down, [2, 3])] {
-            let block = ResBlock::new(
-                &Params::new(Device::Cpu, 1).root(),
-                ResBlockConfig {
-                    resample,
-                    ..config(32, 64)
-                },
-            );
-            let y = block.forward(
-                &Tensor::randn([2, 32, 4, 6], F32),
-                Some(&Tensor::randn([2, 24], F32)),
-                true,
-            );
+            let block =
+                ResBlock::new(&Params::new(Device::Cpu, 1).root(), ResBlockConfig { resample, ..config(32, 64) });
+            let y = block.forward(&Tensor::randn([2, 32, 4, 6], F32), Some(&Tensor::randn([2, 24], F32)), true);
             assert_eq!(y.size(), [2, 64, size[0], size[1]]);
         }
     }
@@ -222,11 +183,7 @@ mod tests {
             let params = Params::new(Device::Cpu, 1);
             let block = ResBlock::new(
                 &params.root(),
-                ResBlockConfig {
-                    kernel: vec![3, 1, 1],
-                    emb_per_frame,
-                    ..config(64, 64)
-                },
+                ResBlockConfig { kernel: vec![3, 1, 1], emb_per_frame, ..config(64, 64) },
             );
             randomise(&params);
             block
@@ -245,13 +202,7 @@ mod tests {
     #[test]
     fn scale_and_shift_follow_the_norm() {
         let params = Params::new(Device::Cpu, 1);
-        let block = ResBlock::new(
-            &params.root(),
-            ResBlockConfig {
-                use_scale_shift_norm: true,
-                ..config(64, 64)
-            },
-        );
+        let block = ResBlock::new(&params.root(), ResBlockConfig { use_scale_shift_norm: true, ..config(64, 64) });
         randomise(&params);
         let (h, emb) = (Tensor::randn([2, 64, 3, 3], F32), Tensor::randn([2, 128], F32));
         let (scale, shift) = (emb.narrow(1, 0, 64), emb.narrow(1, 64, 64));

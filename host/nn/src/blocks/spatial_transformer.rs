@@ -32,21 +32,9 @@ enum Projection {
 impl Projection {
     fn new(path: &Path, inputs: i64, outputs: i64, use_linear: bool, zeroed: bool) -> Self {
         if use_linear {
-            Self::Linear(Linear::new(
-                path,
-                LinearConfig {
-                    zeroed,
-                    ..LinearConfig::new(inputs, outputs)
-                },
-            ))
+            Self::Linear(Linear::new(path, LinearConfig { zeroed, ..LinearConfig::new(inputs, outputs) }))
         } else {
-            Self::Conv(Conv::new(
-                path,
-                ConvConfig {
-                    zeroed,
-                    ..ConvConfig::same(inputs, outputs, &[1, 1])
-                },
-            ))
+            Self::Conv(Conv::new(path, ConvConfig { zeroed, ..ConvConfig::same(inputs, outputs, &[1, 1]) }))
         }
     }
 }
@@ -102,9 +90,7 @@ impl SpatialTransformer {
 
     /// `[n, c, h, w], [n, h*w, d] -> [n, c, h, w]`
     pub(super) fn add_tokens(&self, x: &Tensor, tokens: &Tensor) -> Tensor {
-        let (_, _, h, w) = x
-            .size4()
-            .unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
+        let (_, _, h, w) = x.size4().unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
         let out = match &self.proj_out {
             Projection::Linear(linear) => to_pixels(&linear.forward(tokens), h, w),
             Projection::Conv(conv) => conv.forward(&to_pixels(tokens, h, w)),
@@ -121,20 +107,9 @@ mod tests {
     use tch::Device;
 
     fn build(use_linear: bool, depth: u32) -> (Params, SpatialTransformer) {
-        let block = TransformerBlockConfig {
-            width: 16,
-            num_heads: 2,
-            head_width: 8,
-            context_width: Some(10),
-            dropout: 0.0,
-        };
-        let config = SpatialTransformerConfig {
-            channels: 32,
-            depth,
-            use_linear,
-            disable_self_attn: false,
-            block,
-        };
+        let block =
+            TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 };
+        let config = SpatialTransformerConfig { channels: 32, depth, use_linear, disable_self_attn: false, block };
         let params = Params::new(Device::Cpu, 1);
         let transformer = SpatialTransformer::new(&params.root(), config);
         (params, transformer)
@@ -157,10 +132,6 @@ mod tests {
             to.tensor.shallow_clone().copy_(&from.tensor.view_as(&to.tensor));
         }
         let (x, context) = (Tensor::randn([2, 32, 3, 4], F32), Tensor::randn([2, 3, 10], F32));
-        close(
-            &conv.forward(&x, Some(&context), true),
-            &linear.forward(&x, Some(&context), true),
-            1e-5,
-        );
+        close(&conv.forward(&x, Some(&context), true), &linear.forward(&x, Some(&context), true), 1e-5);
     }
 }

@@ -42,14 +42,8 @@ pub struct SpatialVideoTransformer {
 impl SpatialVideoTransformer {
     /// Keys of the spatial transformer, `time_stack.{i}`, `time_pos_embed`, `time_mixer`.
     pub fn new(path: &Path, config: SpatialVideoTransformerConfig) -> Self {
-        let SpatialTransformerConfig {
-            channels, depth, block, ..
-        } = config.spatial;
-        let context_width = if config.use_spatial_context {
-            block.context_width
-        } else {
-            config.time_context_width
-        };
+        let SpatialTransformerConfig { channels, depth, block, .. } = config.spatial;
+        let context_width = if config.use_spatial_context { block.context_width } else { config.time_context_width };
         let block = TransformerBlockConfig { context_width, ..block };
         let spatial = SpatialTransformer::new(path, config.spatial);
         let stack = path.sub("time_stack");
@@ -104,13 +98,7 @@ impl SpatialVideoTransformer {
             let context = context.unwrap_or_else(|| panic!("use_spatial_context is set, and there is no context"));
             return Some(rows_of_frames(context, t).select(1, 0)); // [b*t, s, d] -> [b, s, d]
         }
-        time_context.map(|c| {
-            if c.dim() == 2 {
-                c.unsqueeze(1)
-            } else {
-                c.shallow_clone()
-            }
-        })
+        time_context.map(|c| if c.dim() == 2 { c.unsqueeze(1) } else { c.shallow_clone() })
     }
 }
 
@@ -122,13 +110,8 @@ mod tests {
     use tch::Device;
 
     fn build(use_spatial_context: bool) -> SpatialVideoTransformer {
-        let block = TransformerBlockConfig {
-            width: 32,
-            num_heads: 2,
-            head_width: 16,
-            context_width: Some(10),
-            dropout: 0.0,
-        };
+        let block =
+            TransformerBlockConfig { width: 32, num_heads: 2, head_width: 16, context_width: Some(10), dropout: 0.0 };
         let config = SpatialVideoTransformerConfig {
             spatial: SpatialTransformerConfig {
                 channels: 32,
@@ -158,11 +141,7 @@ mod tests {
         let got = transformer.forward(&x, Some(&context), None, 3, Some(&images), false);
         let spatial = transformer.spatial.forward(&x, Some(&context), false);
         for row in 0..6 {
-            let same = (got.select(0, row) - spatial.select(0, row))
-                .abs()
-                .max()
-                .double_value(&[])
-                < 1e-5;
+            let same = (got.select(0, row) - spatial.select(0, row)).abs().max().double_value(&[]) < 1e-5;
             assert_eq!(same, row == 1 || row == 5, "row {row}");
         }
     }

@@ -110,13 +110,7 @@ mod tests {
     use tch::{Device, Kind};
 
     fn config() -> TransformerBlockConfig {
-        TransformerBlockConfig {
-            width: 16,
-            num_heads: 2,
-            head_width: 8,
-            context_width: Some(10),
-            dropout: 0.0,
-        }
+        TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 }
     }
 
     #[test]
@@ -165,35 +159,19 @@ mod tests {
         let params = Params::new(Device::Cpu, 1);
         let block = TransformerBlock::new(&params.root(), config(), false);
         let (x, context) = (Tensor::randn([2, 5, 16], F32), Tensor::randn([2, 1, 10], F32));
-        block
-            .forward(&x, Some(&context), true)
-            .square()
-            .sum(Kind::Float)
-            .backward();
+        block.forward(&x, Some(&context), true).square().sum(Kind::Float).backward();
         for param in params.entries() {
             assert!(anneal_torch::tensor::has_grad(&param.tensor), "{}", param.path);
             let zero =
                 ["attn2.to_q.weight", "attn2.to_k.weight", "norm2.weight", "norm2.bias"].contains(&param.path.as_str());
-            assert_eq!(
-                param.tensor.grad().abs().max().double_value(&[]) == 0.0,
-                zero,
-                "{}",
-                param.path
-            );
+            assert_eq!(param.tensor.grad().abs().max().double_value(&[]) == 0.0, zero, "{}", param.path);
         }
     }
 
     #[test]
     fn dropout_falls_on_each_token_also_when_the_context_has_one() {
         let params = Params::new(Device::Cpu, 1);
-        let block = TransformerBlock::new(
-            &params.root(),
-            TransformerBlockConfig {
-                dropout: 0.5,
-                ..config()
-            },
-            false,
-        );
+        let block = TransformerBlock::new(&params.root(), TransformerBlockConfig { dropout: 0.5, ..config() }, false);
         let (x, context) = (Tensor::zeros([1, 64, 16], F32), Tensor::randn([1, 1, 10], F32));
         let out = attend_to_context(&x, &block.norm2, &block.attn2, &context, true);
         let kept = out.ne(0.0).to_kind(Kind::Float).mean_dim(2, false, Kind::Float);

@@ -91,12 +91,7 @@ mod tests {
             emb_per_frame: false,
         };
         let params = Params::new(Device::Cpu, 1);
-        let config = VideoResBlockConfig {
-            image,
-            video_kernel: [3, 1, 1],
-            merge_strategy,
-            merge_factor: 0.3,
-        };
+        let config = VideoResBlockConfig { image, video_kernel: [3, 1, 1], merge_strategy, merge_factor: 0.3 };
         let block = VideoResBlock::new(&params.root(), config);
         randomise(&params);
         block
@@ -104,20 +99,13 @@ mod tests {
 
     #[test]
     fn equals_the_blend_written_out() {
-        for strategy in [
-            MergeStrategy::Fixed,
-            MergeStrategy::Learned,
-            MergeStrategy::LearnedWithImages,
-        ] {
+        for strategy in [MergeStrategy::Fixed, MergeStrategy::Learned, MergeStrategy::LearnedWithImages] {
             let block = build(strategy);
             let (x, emb) = (Tensor::randn([6, 32, 4, 4], F32), Tensor::randn([6, 24], F32));
             let images = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 0.0]).view([2, 3]);
             let image = block.image.forward(&x, Some(&emb), false);
-            let time = merge_time(&block.time_stack.forward(
-                &split_time(&image, 3),
-                Some(&emb.view([2, 3, 24])),
-                false,
-            ));
+            let time =
+                merge_time(&block.time_stack.forward(&split_time(&image, 3), Some(&emb.view([2, 3, 24])), false));
             let alpha = block.time_mixer.alpha(Some(&images)).reshape([-1, 1, 1, 1]);
             let want = &image * &alpha + time * (1.0f64 - alpha);
             let got = block.forward(&x, &emb, 3, Some(&images), false);

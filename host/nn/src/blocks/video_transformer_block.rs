@@ -31,12 +31,8 @@ impl VideoTransformerBlock {
             ff_in: feed_forward("ff_in"),
             attn1: CrossAttention::new(&path.sub("attn1"), config.attention(false)),
             ff: feed_forward("ff"),
-            cross: cross_attention.then(|| {
-                (
-                    norm("norm2"),
-                    CrossAttention::new(&path.sub("attn2"), config.attention(true)),
-                )
-            }),
+            cross: cross_attention
+                .then(|| (norm("norm2"), CrossAttention::new(&path.sub("attn2"), config.attention(true)))),
             norm1: norm("norm1"),
             norm3: norm("norm3"),
         }
@@ -71,22 +67,12 @@ mod tests {
     use tch::Device;
 
     fn config(context_width: Option<i64>) -> TransformerBlockConfig {
-        TransformerBlockConfig {
-            width: 16,
-            num_heads: 2,
-            head_width: 8,
-            context_width,
-            dropout: 0.0,
-        }
+        TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width, dropout: 0.0 }
     }
 
     #[test]
     fn positions_do_not_meet_and_frames_do() {
-        for context in [
-            None,
-            Some(Tensor::randn([2, 3, 10], F32)),
-            Some(Tensor::randn([2, 1, 10], F32)),
-        ] {
+        for context in [None, Some(Tensor::randn([2, 3, 10], F32)), Some(Tensor::randn([2, 1, 10], F32))] {
             let params = Params::new(Device::Cpu, 1);
             let block = VideoTransformerBlock::new(&params.root(), config(context.as_ref().map(|_| 10)), true);
             randomise(&params);
@@ -95,19 +81,10 @@ mod tests {
             let one_position = block.forward(&x.narrow(1, 2, 1), context.as_ref(), 3, false);
             close(&y.narrow(1, 2, 1), &one_position, 1e-5);
             let second_clip = context.as_ref().map(|c| c.narrow(0, 1, 1));
-            close(
-                &y.narrow(0, 3, 3),
-                &block.forward(&x.narrow(0, 3, 3), second_clip.as_ref(), 3, false),
-                1e-5,
-            );
+            close(&y.narrow(0, 3, 3), &block.forward(&x.narrow(0, 3, 3), second_clip.as_ref(), 3, false), 1e-5);
             let other = x.copy();
             let _ = other.select(0, 0).g_add_scalar_(1.0);
-            assert!(
-                !block
-                    .forward(&other, context.as_ref(), 3, false)
-                    .select(0, 1)
-                    .equal(&y.select(0, 1))
-            );
+            assert!(!block.forward(&other, context.as_ref(), 3, false).select(0, 1).equal(&y.select(0, 1)));
         }
     }
 
@@ -117,11 +94,6 @@ mod tests {
         VideoTransformerBlock::new(&params.root(), config(None), false);
         let keys = keys(&params);
         assert!(keys.contains(&"norm_in.weight [16]".to_owned()) && keys.contains(&"norm3.weight [16]".to_owned()));
-        assert!(
-            !keys
-                .iter()
-                .any(|key| key.starts_with("attn2") || key.starts_with("norm2")),
-            "{keys:?}"
-        );
+        assert!(!keys.iter().any(|key| key.starts_with("attn2") || key.starts_with("norm2")), "{keys:?}");
     }
 }

@@ -50,11 +50,7 @@ impl Conv {
     /// Adds `weight` and `bias` at `path`, with PyTorch's start.
     pub fn new(path: &Path, config: ConvConfig) -> Self {
         let fan_in = config.inputs * config.kernel.iter().product::<i64>();
-        let init = if config.zeroed {
-            Init::Const(0.0)
-        } else {
-            Init::fan_in(fan_in)
-        };
+        let init = if config.zeroed { Init::Const(0.0) } else { Init::fan_in(fan_in) };
         let shape = [&[config.outputs, config.inputs], config.kernel.as_slice()].concat();
         Self {
             weight: path.param("weight", &shape, init),
@@ -69,11 +65,7 @@ impl Conv {
     /// - result: `[n, outputs, ...]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let keeps_size = self.stride.iter().all(|&s| s == 1)
-            && self
-                .padding
-                .iter()
-                .zip(&self.weight.size()[2..])
-                .all(|(padding, kernel)| 2 * padding + 1 == *kernel);
+            && self.padding.iter().zip(&self.weight.size()[2..]).all(|(padding, kernel)| 2 * padding + 1 == *kernel);
         match (&self.weight.size()[2..], &x.size()[2..]) {
             // A kernel over time alone sees pixels as one axis. libtorch's convolution in two dimensions is about twice
             // as fast on the CPU as the one in three, which copies every window.
@@ -98,17 +90,13 @@ impl Conv {
 const FEW_PIXELS: i64 = 16;
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
-    let axes = stride.len();
-    x.convolution(
-        weight,
-        Some(bias),
-        stride,
-        padding,
-        vec![1; axes],
-        false,
-        vec![0; axes],
-        1,
-    )
+    // By these names, because autocast lowers their precision and leaves the general `convolution` alone.
+    match stride.len() {
+        1 => x.conv1d(weight, Some(bias), stride, padding, &[1][..], 1),
+        2 => x.conv2d(weight, Some(bias), stride, padding, &[1, 1][..], 1),
+        3 => x.conv3d(weight, Some(bias), stride, padding, &[1, 1, 1][..], 1),
+        axes => panic!("a convolution over {axes} axes"),
+    }
 }
 
 #[cfg(test)]
@@ -120,16 +108,8 @@ mod tests {
     #[test]
     fn an_odd_kernel_keeps_the_size_in_every_number_of_dimensions() {
         let path = Params::new(Device::Cpu, 1).root();
-        for (dims, kernel) in [
-            vec![3],
-            vec![3, 3],
-            vec![1, 1],
-            vec![3, 1, 1],
-            vec![1, 3, 3],
-            vec![3, 3, 3],
-        ]
-        .iter()
-        .enumerate()
+        for (dims, kernel) in
+            [vec![3], vec![3, 3], vec![1, 1], vec![3, 1, 1], vec![1, 3, 3], vec![3, 3, 3]].iter().enumerate()
         {
             let conv = Conv::new(&path.sub(dims), ConvConfig::same(2, 5, kernel));
             let shape = [&[2, 2], &[4, 6, 8][..kernel.len()]].concat();

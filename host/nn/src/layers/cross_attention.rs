@@ -40,10 +40,7 @@ impl CrossAttention {
     pub fn new(path: &Path, config: CrossAttentionConfig) -> Self {
         let inner = config.num_heads * config.head_width;
         let context_width = config.context_width.unwrap_or(config.width);
-        let plain = |inputs| LinearConfig {
-            bias: false,
-            ..LinearConfig::new(inputs, inner)
-        };
+        let plain = |inputs| LinearConfig { bias: false, ..LinearConfig::new(inputs, inner) };
         Self {
             to_q: Linear::new(&path.sub("to_q"), plain(config.width)),
             to_k: Linear::new(&path.sub("to_k"), plain(context_width)),
@@ -75,9 +72,7 @@ impl CrossAttention {
     /// # Panics
     /// When `t` does not divide the rows.
     pub fn over_time(&self, x: &Tensor, t: i64, train: bool) -> Tensor {
-        let (_, s, _) = x
-            .size3()
-            .unwrap_or_else(|_| panic!("attention wants [b*t, s, d], got {:?}", x.size()));
+        let (_, s, _) = x.size3().unwrap_or_else(|_| panic!("attention wants [b*t, s, d], got {:?}", x.size()));
         // [b*t, s, d] -> [b, t, s, k, d/k] -> [b*s, k, t, d/k]
         let heads = |x: Tensor| {
             let x = rows_of_frames(&x, t).unflatten(-1, [self.num_heads, -1]);
@@ -114,11 +109,7 @@ impl CrossAttention {
         let Some(context) = context else {
             return self.project_self(x);
         };
-        [
-            self.to_q.forward(x),
-            self.to_k.forward(context),
-            self.to_v.forward(context),
-        ]
+        [self.to_q.forward(x), self.to_k.forward(context), self.to_v.forward(context)]
     }
 
     /// Queries, keys and values of one input. Where it has many tokens, one multiplication by the three matrices
@@ -132,11 +123,7 @@ impl CrossAttention {
         let joint = x.linear::<&Tensor>(&Tensor::cat(&weights, 0), None);
         let mut parts = joint.chunk(3, 2).into_iter();
         // Chunks, not slices: the gradient of all is put together in one pass.
-        [(); 3].map(|()| {
-            parts
-                .next()
-                .unwrap_or_else(|| panic!("queries, keys and values are three chunks"))
-        })
+        [(); 3].map(|()| parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks")))
     }
 }
 
@@ -154,25 +141,14 @@ mod tests {
     const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     fn attention(context_width: Option<i64>) -> CrossAttention {
-        let config = CrossAttentionConfig {
-            width: 12,
-            context_width,
-            num_heads: 3,
-            head_width: 5,
-            dropout: 0.0,
-        };
+        let config = CrossAttentionConfig { width: 12, context_width, num_heads: 3, head_width: 5, dropout: 0.0 };
         CrossAttention::new(&Params::new(Device::Cpu, 1).root(), config)
     }
 
     /// Softmax written out, head by head.
     fn written_out(attention: &CrossAttention, x: &Tensor, context: &Tensor) -> Tensor {
-        let [q, k, v] = [&attention.to_q, &attention.to_k, &attention.to_v].map(|linear| {
-            linear.forward(if std::ptr::eq(linear, &attention.to_q) {
-                x
-            } else {
-                context
-            })
-        });
+        let [q, k, v] = [&attention.to_q, &attention.to_k, &attention.to_v]
+            .map(|linear| linear.forward(if std::ptr::eq(linear, &attention.to_q) { x } else { context }));
         let heads = (0..3).map(|head| {
             let part = |t: &Tensor| t.narrow(2, 5 * head, 5);
             let scores = part(&q).matmul(&part(&k).transpose(1, 2)) / 5f64.sqrt();
@@ -191,10 +167,7 @@ mod tests {
     fn is_softmax_over_the_context() {
         let (x, context) = (Tensor::randn([2, 7, 12], F32), Tensor::randn([2, 4, 6], F32));
         let cross = attention(Some(6));
-        close(
-            &cross.forward(&x, Some(&context), false),
-            &written_out(&cross, &x, &context),
-        );
+        close(&cross.forward(&x, Some(&context), false), &written_out(&cross, &x, &context));
         let own = attention(None);
         close(&own.forward(&x, None, false), &written_out(&own, &x, &x));
     }
@@ -205,11 +178,8 @@ mod tests {
         let x = Tensor::randn([b * t, s, 12], F32);
         let attention = attention(None);
         let by_position = x.view([b, t, s, 12]).transpose(1, 2).reshape([b * s, t, 12]);
-        let want = attention
-            .forward(&by_position, None, false)
-            .view([b, s, t, 12])
-            .transpose(1, 2)
-            .reshape([b * t, s, 12]);
+        let want =
+            attention.forward(&by_position, None, false).view([b, s, t, 12]).transpose(1, 2).reshape([b * t, s, 12]);
         close(&attention.over_time(&x, t, false), &want);
     }
 }

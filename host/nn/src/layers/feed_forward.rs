@@ -47,32 +47,14 @@ mod tests {
         let ff = FeedForward::new(&params.root().sub("ff"), 1, 1, 0.0);
         let entries = params.entries();
         let paths: Vec<&str> = entries.iter().map(|p| p.path.as_str()).collect();
-        assert_eq!(
-            paths,
-            [
-                "ff.net.0.proj.weight",
-                "ff.net.0.proj.bias",
-                "ff.net.2.weight",
-                "ff.net.2.bias"
-            ]
-        );
+        assert_eq!(paths, ["ff.net.0.proj.weight", "ff.net.0.proj.bias", "ff.net.2.weight", "ff.net.2.bias"]);
         let _no_grad = anneal_torch::grad_mode::no_grad();
         // Values 3, gates 2, one of four hidden values kept.
-        let values: [&[f32]; 4] = [
-            &[3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0],
-            &[0.0; 8],
-            &[1.0, 0.0, 0.0, 0.0],
-            &[0.5],
-        ];
+        let values: [&[f32]; 4] = [&[3.0, 3.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0], &[0.0; 8], &[1.0, 0.0, 0.0, 0.0], &[0.5]];
         for (param, value) in entries.iter().zip(values) {
-            param
-                .tensor
-                .shallow_clone()
-                .copy_(&Tensor::from_slice(value).view_as(&param.tensor));
+            param.tensor.shallow_clone().copy_(&Tensor::from_slice(value).view_as(&param.tensor));
         }
-        let y = ff
-            .forward(&Tensor::from_slice(&[1f32]).view([1, 1]), false)
-            .double_value(&[0, 0]);
+        let y = ff.forward(&Tensor::from_slice(&[1f32]).view([1, 1]), false).double_value(&[0, 0]);
         // 3 * gelu(2) + 0.5 with gelu(2) = 2 * 0.977_249_87
         assert!((y - (3.0 * 1.954_499_7 + 0.5)).abs() < 1e-5, "{y}");
     }

@@ -33,11 +33,7 @@ impl GroupNorm {
     }
 
     fn build(path: &Path, channels: i64, eps: f64, in_f32: bool) -> Self {
-        assert!(
-            channels % GROUPS == 0,
-            "`{}`: {GROUPS} groups do not divide {channels} channels",
-            path.prefix()
-        );
+        assert!(channels % GROUPS == 0, "`{}`: {GROUPS} groups do not divide {channels} channels", path.prefix());
         Self {
             weight: path.param("weight", &[channels], Init::Const(1.0)),
             bias: path.param("bias", &[channels], Init::Const(0.0)),
@@ -52,11 +48,7 @@ impl GroupNorm {
     /// - `x`, result: `[n, c, ...]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let norm = |x: &Tensor| x.group_norm(GROUPS, Some(&self.weight), Some(&self.bias), self.eps, true);
-        if self.in_f32 && x.kind() != Kind::Float {
-            norm(&x.to_kind(Kind::Float)).to_kind(x.kind())
-        } else {
-            norm(x)
-        }
+        if self.in_f32 && x.kind() != Kind::Float { norm(&x.to_kind(Kind::Float)).to_kind(x.kind()) } else { norm(x) }
     }
 }
 
@@ -71,9 +63,7 @@ mod tests {
         let params = Params::new(Device::Cpu, 1);
         // One channel a group with the values -d and d: normalised to d / sqrt(d^2 + eps).
         let d = 1e-3f64;
-        let x = Tensor::from_slice(&[-d as f32, d as f32])
-            .view([1, 1, 2])
-            .expand([1, 32, 2], false);
+        let x = Tensor::from_slice(&[-d as f32, d as f32]).view([1, 1, 2]).expand([1, 32, 2], false);
         for (norm, eps) in [
             (GroupNorm::in_f32(&params.root().sub("a"), 32), 1e-5),
             (GroupNorm::of_attention(&params.root().sub("b"), 32), 1e-6),

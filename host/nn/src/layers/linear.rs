@@ -20,12 +20,7 @@ pub struct LinearConfig {
 impl LinearConfig {
     /// With a bias, and PyTorch's start.
     pub fn new(inputs: i64, outputs: i64) -> Self {
-        Self {
-            inputs,
-            outputs,
-            bias: true,
-            zeroed: false,
-        }
+        Self { inputs, outputs, bias: true, zeroed: false }
     }
 }
 
@@ -41,11 +36,7 @@ pub struct Linear {
 impl Linear {
     /// Adds `weight` and `bias` at `path`.
     pub fn new(path: &Path, config: LinearConfig) -> Self {
-        let init = if config.zeroed {
-            Init::Const(0.0)
-        } else {
-            Init::fan_in(config.inputs)
-        };
+        let init = if config.zeroed { Init::Const(0.0) } else { Init::fan_in(config.inputs) };
         let weight = path.param("weight", &[config.outputs, config.inputs], init);
         let bias = config.bias.then(|| path.param("bias", &[config.outputs], init));
         Self { weight, bias }
@@ -70,17 +61,9 @@ mod tests {
         let params = Params::new(Device::Cpu, 1);
         let linear = Linear::new(&params.root().sub("a"), LinearConfig::new(64, 50));
         let largest = |t: &Tensor| t.abs().max().double_value(&[]);
-        assert!(
-            (0.12..0.125).contains(&largest(&linear.weight)),
-            "{}",
-            largest(&linear.weight)
-        );
+        assert!((0.12..0.125).contains(&largest(&linear.weight)), "{}", largest(&linear.weight));
         assert!((0.1..0.125).contains(&largest(linear.bias.as_ref().unwrap())));
-        let config = LinearConfig {
-            bias: false,
-            zeroed: true,
-            ..LinearConfig::new(64, 50)
-        };
+        let config = LinearConfig { bias: false, zeroed: true, ..LinearConfig::new(64, 50) };
         let zeroed = Linear::new(&params.root().sub("b"), config);
         assert!(zeroed.bias.is_none() && largest(&zeroed.weight) == 0.0);
     }

@@ -42,12 +42,8 @@ pub struct Upsample {
 impl Upsample {
     /// Key `conv` with `use_conv`; without it the channels stay as they are.
     pub fn new(path: &Path, channels: i64, out_channels: i64, use_conv: bool, dims: usize) -> Self {
-        let conv = use_conv.then(|| {
-            Conv::new(
-                &path.sub("conv"),
-                ConvConfig::same(channels, out_channels, &vec![3; dims]),
-            )
-        });
+        let conv =
+            use_conv.then(|| Conv::new(&path.sub("conv"), ConvConfig::same(channels, out_channels, &vec![3; dims])));
         Self { conv }
     }
 
@@ -56,9 +52,7 @@ impl Upsample {
     /// - result: `[n, c_out, 2*h, 2*w]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let doubled = upsample_nearest(x);
-        self.conv
-            .as_ref()
-            .map_or_else(|| doubled.shallow_clone(), |conv| conv.forward(&doubled))
+        self.conv.as_ref().map_or_else(|| doubled.shallow_clone(), |conv| conv.forward(&doubled))
     }
 }
 
@@ -74,19 +68,10 @@ impl Downsample {
     /// # Panics
     /// When the number of channels should change without a convolution.
     pub fn new(path: &Path, channels: i64, out_channels: i64, use_conv: bool, dims: usize) -> Self {
-        assert!(
-            use_conv || channels == out_channels,
-            "`{}`: means keep the number of channels",
-            path.prefix()
-        );
+        assert!(use_conv || channels == out_channels, "`{}`: means keep the number of channels", path.prefix());
         let stride = if dims == 3 { vec![1, 2, 2] } else { vec![2; dims] };
-        let config = ConvConfig {
-            stride,
-            ..ConvConfig::same(channels, out_channels, &vec![3; dims])
-        };
-        Self {
-            op: use_conv.then(|| Conv::new(&path.sub("op"), config)),
-        }
+        let config = ConvConfig { stride, ..ConvConfig::same(channels, out_channels, &vec![3; dims]) };
+        Self { op: use_conv.then(|| Conv::new(&path.sub("op"), config)) }
     }
 
     /// # Shapes
@@ -107,29 +92,12 @@ mod tests {
     fn sizes_double_and_halve() {
         let path = Params::new(Device::Cpu, 1).root();
         let x = Tensor::randn([2, 3, 5, 6], (Kind::Float, Device::Cpu));
-        assert_eq!(
-            Upsample::new(&path.sub("up"), 3, 7, true, 2).forward(&x).size(),
-            [2, 7, 10, 12]
-        );
-        assert_eq!(
-            Downsample::new(&path.sub("down"), 3, 7, true, 2).forward(&x).size(),
-            [2, 7, 3, 3]
-        );
-        assert_eq!(
-            Downsample::new(&path.sub("mean"), 3, 3, false, 2).forward(&x).size(),
-            [2, 3, 2, 3]
-        );
+        assert_eq!(Upsample::new(&path.sub("up"), 3, 7, true, 2).forward(&x).size(), [2, 7, 10, 12]);
+        assert_eq!(Downsample::new(&path.sub("down"), 3, 7, true, 2).forward(&x).size(), [2, 7, 3, 3]);
+        assert_eq!(Downsample::new(&path.sub("mean"), 3, 3, false, 2).forward(&x).size(), [2, 3, 2, 3]);
         let video = Tensor::randn([1, 3, 4, 6, 6], (Kind::Float, Device::Cpu));
-        assert_eq!(
-            Upsample::new(&path.sub("up3"), 3, 3, false, 3).forward(&video).size(),
-            [1, 3, 4, 12, 12]
-        );
-        assert_eq!(
-            Downsample::new(&path.sub("down3"), 3, 5, true, 3)
-                .forward(&video)
-                .size(),
-            [1, 5, 4, 3, 3]
-        );
+        assert_eq!(Upsample::new(&path.sub("up3"), 3, 3, false, 3).forward(&video).size(), [1, 3, 4, 12, 12]);
+        assert_eq!(Downsample::new(&path.sub("down3"), 3, 5, true, 3).forward(&video).size(), [1, 5, 4, 3, 3]);
         let line = Tensor::randn([1, 3, 8], (Kind::Float, Device::Cpu));
         assert_eq!(upsample_nearest(&line).size(), [1, 3, 16]);
         assert_eq!(downsample_mean(&line).size(), [1, 3, 4]);

@@ -6,7 +6,7 @@ use anneal_torch::checkpoint::checkpoint;
 use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use crate::trunk::{Call, Layer};
+use super::{Call, Layer};
 
 /// A layer under activation checkpointing.
 ///
@@ -36,24 +36,11 @@ impl Layer for Checkpointed {
         inputs.extend(call.time_context.as_ref());
         let result = checkpoint(&inputs, move |inputs| {
             let mut inputs = inputs.iter().map(Tensor::shallow_clone);
-            let mut next = || {
-                inputs
-                    .next()
-                    .unwrap_or_else(|| panic!("a checkpointed layer lost an input"))
-            };
+            let mut next = || inputs.next().unwrap_or_else(|| panic!("a checkpointed layer lost an input"));
             let (x, emb) = (next(), next());
             let context = replay.context.is_some().then(&mut next);
             let time_context = replay.time_context.is_some().then(&mut next);
-            vec![run(
-                &layer,
-                &x,
-                &Call {
-                    emb,
-                    context,
-                    time_context,
-                    ..replay.shallow_clone()
-                },
-            )]
+            vec![run(&layer, &x, &Call { emb, context, time_context, ..replay.shallow_clone() })]
         });
         match result {
             Ok(mut outputs) => outputs.remove(0),

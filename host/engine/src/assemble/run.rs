@@ -1,0 +1,114 @@
+//! A trained run, opened to be sampled from.
+
+use std::path::{Path, PathBuf};
+
+use anneal_torch::grad_mode;
+use tch::Tensor;
+
+use super::{AssembleError, NETWORK_PREFIX, Project, build_model, device};
+use crate::config::{Environment, PluginUse, RunConfig};
+use crate::data::{self, Batch};
+use crate::diffusion::{Model, Sampling};
+use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError, Snapshot};
+
+/// What sampling may change of a run's settings.
+#[derive(Debug, Clone, Default)]
+pub struct SampleSettings {
+    /// Scenes to sample.
+    pub num: usize,
+    /// Steps of the solver.
+    pub num_steps: Option<u32>,
+    /// The solver, with its default settings.
+    pub sampler: Option<String>,
+    /// Seed of data and noise; the run's own if not given.
+    pub seed: Option<u64>,
+    /// Step of the checkpoint; the newest if not given.
+    pub checkpoint: Option<u64>,
+}
+
+/// A run with its weights, ready to sample.
+pub struct TrainedRun {
+    /// The model, with averaged weights where the run has them and wants them.
+    pub model: Model,
+    /// How samples are made.
+    pub sampling: Sampling,
+    /// The scenes whose conditions are sampled under.
+    pub batch: Batch,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Steps that the weights were trained for.
+    pub step: u64,
+    /// The run's config.
+    pub config: RunConfig,
+}
+
+impl TrainedRun {
+    /// Opens the run in `dir`.
+    ///
+    /// # Errors
+    /// When there is no intact checkpoint, or what its config names is not there.
+    pub fn open(
+        dir: &Path,
+        settings: &SampleSettings,
+        plugin_dirs: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Self, AssembleError> {
+        let checkpoints = CheckpointDir::of_run(dir);
+        let path = match settings.checkpoint {
+            None => checkpoints.latest()?,
+            Some(step) => {
+                let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
+                let reason = || format!("there is no checkpoint of step {step}");
+                found
+                    .ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })?
+            }
+        };
+        let snapshot = checkpoint::load(&path)?;
+        let mut project = Project::open(&path.join(checkpoint::CONFIG), &[], plugin_dirs, env)?;
+        if let Some(num_steps) = settings.num_steps {
+            project.loaded.config.sampling.num_steps = num_steps;
+        }
+        if let Some(name) = &settings.sampler {
+            project.loaded.config.sampling.sampler = PluginUse { plugin: name.clone(), params: Default::default() };
+        }
+        let config = project.config().clone();
+        let seed = settings.seed.unwrap_or(config.run.seed);
+        let device = device(&config.run)?;
+        let batch = data::preview_batch(project.source()?, &config.data, seed, settings.num.max(1))?;
+        let num_views = batch.integers.get("num_views").map_or(1, |views| *views as u32);
+        let sampling = project.sampling(num_views)?;
+        let built = build_model(&config, &mut project.registry, device)?;
+        load_weights(&built.weights, &snapshot, config.sampling.use_ema, &path)?;
+        Ok(Self {
+            model: built.model,
+            sampling,
+            batch: batch.to_device(device),
+            seed,
+            step: snapshot.position.step,
+            config,
+        })
+    }
+}
+
+fn load_weights(
+    weights: &[(String, Tensor)],
+    snapshot: &Snapshot,
+    use_ema: bool,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    let _no_grad = grad_mode::no_grad();
+    let find =
+        |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
+    for (name, tensor) in weights {
+        let averaged = if use_ema && name.starts_with(NETWORK_PREFIX) { find(&snapshot.ema, name) } else { None };
+        let Some(value) = averaged.or_else(|| find(&snapshot.model, name)) else {
+            return Err(CheckpointError::Misfit { path: path.to_owned(), reason: format!("`{name}` is missing") });
+        };
+        if value.size() != tensor.size() {
+            let reason = format!("`{name}` has shape {:?}; this model's has {:?}", value.size(), tensor.size());
+            return Err(CheckpointError::Misfit { path: path.to_owned(), reason });
+        }
+        tensor.shallow_clone().copy_(&value);
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Settings that are right each by itself but do not fit each other. Needs no plugin and no data.
+
+use std::collections::BTreeMap;
+
+use super::suggest::{closest, did_you_mean};
+use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
+use super::{FirstStageConfig, SamplingConfig, SourceConfig};
+
+/// Entries of a batch that a network may take as they are.
+const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
+
+/// Channels of the images of every source.
+const IMAGE_CHANNELS: u32 = 3;
+
+/// A fault, and the JSON pointer of the setting to blame.
+#[derive(Debug, PartialEq)]
+pub(super) struct Finding {
+    pub(super) pointer: String,
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+fn finding(pointer: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Finding {
+    Finding { pointer: pointer.into(), message: message.into(), help: help.into() }
+}
+
+/// The sections of a config that could be read.
+#[derive(Debug, Default)]
+pub(super) struct Sections {
+    pub(super) plugins: Option<PluginsConfig>,
+    pub(super) data: Option<DataConfig>,
+    pub(super) model: Option<ModelConfig>,
+    pub(super) optimizer: Option<OptimizerConfig>,
+    pub(super) sampling: Option<SamplingConfig>,
+}
+
+/// Everything that does not fit, within sections and between them.
+pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(plugins) = &sections.plugins {
+        versions(plugins, &mut found);
+    }
+    if let Some(data) = &sections.data {
+        source(&data.source, &mut found);
+    }
+    if let Some(model) = &sections.model {
+        embedders(&model.embedders, &mut found);
+        network(model, &mut found);
+    }
+    if let Some(OptimizerConfig::Adamw { betas, .. }) = &sections.optimizer {
+        for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
+            let message = format!("{beta} is no decay rate");
+            found.push(finding(format!("/optimizer/betas/{idx}"), message, "give a number from 0 to below 1"));
+        }
+    }
+    if let (Some(data), Some(model)) = (&sections.data, &sections.model) {
+        frames(&data.source, model, &mut found);
+        classes(&data.source, model, &mut found);
+        pixels(&data.source, model, &mut found);
+    }
+    if let (Some(model), Some(sampling)) = (&sections.model, &sections.sampling) {
+        force_uc_zero(model, sampling, &mut found);
+    }
+    found
+}
+
+fn versions(plugins: &PluginsConfig, found: &mut Vec<Finding>) {
+    for (id, version) in &plugins.require {
+        if let Err(error) = semver::VersionReq::parse(version) {
+            let pointer = format!("/plugins/require/{}", id.replace('~', "~0").replace('/', "~1"));
+            let message = format!("{version:?} is no version requirement: {error}");
+            found.push(finding(pointer, message, "write it as Cargo does: \"^1.2\", \"=1.2.3\", \">=1, <3\""));
+        }
+    }
+}
+
+fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
+    match source {
+        SourceConfig::Emoji(emoji) => {
+            for (idx, class) in emoji.classes.iter().enumerate() {
+                if let Some(first) = emoji.classes[..idx].iter().position(|other| other.name == class.name) {
+                    let message = format!("class {first} is named {:?}, too", class.name);
+                    found.push(finding(
+                        format!("/data/source/classes/{idx}/name"),
+                        message,
+                        "give each class its own name",
+                    ));
+                }
+            }
+        }
+        SourceConfig::MeshOrbit(orbit) => {
+            let [low, high] = orbit.elevation_deg;
+            if low > high {
+                let message = format!("the range starts at {low}, above its end {high}");
+                found.push(finding("/data/source/elevation_deg", message, format!("write [{high:?}, {low:?}]")));
+            }
+        }
+        SourceConfig::FramesDir(_) => {}
+    }
+}
+
+fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
+    let mut groups: BTreeMap<&str, f64> = BTreeMap::new();
+    for (idx, embedder) in embedders.iter().enumerate() {
+        let at = |key: &str| format!("/model/embedders/{idx}/{key}");
+        match (&embedder.input_key, &embedder.input_keys) {
+            (Some(_), Some(_)) => {
+                let help = "take one of them out; `input_keys` is for several batch entries";
+                found.push(finding(at("input_keys"), "`input_key` is given, too", help));
+            }
+            (None, None) => {
+                // What is mistyped counts as a setting of the plugin.
+                let typo = closest("input_key", embedder.params.keys().map(String::as_str));
+                let help = match typo {
+                    Some(typo) => format!("did you mean `input_key` by `{typo}`?"),
+                    None => "add `input_key = ..`, the batch entry to embed; or `input_keys` for several".to_owned(),
+                };
+                found.push(finding(at(typo.unwrap_or("input_key")), "`input_key` is missing", help));
+            }
+            (None, Some(keys)) if keys.is_empty() => {
+                found.push(finding(at("input_keys"), "names no batch entry", "name those that the embedder takes"));
+            }
+            _ => {}
+        }
+        if embedder.legacy_ucg_value.is_some() && embedder.ucg_rate == 0.0 {
+            let help = "add `ucg_rate`, the probability of a drop; or take `legacy_ucg_value` out";
+            found.push(finding(at("legacy_ucg_value"), "is never used, because nothing is dropped", help));
+        }
+        if let Some(group) = &embedder.ucg_group {
+            let rate = *groups.entry(group).or_insert(embedder.ucg_rate);
+            if rate != embedder.ucg_rate {
+                let message = format!("is {}, but {rate} for others of group {group:?}", embedder.ucg_rate);
+                found.push(finding(at("ucg_rate"), message, "one draw drops the whole group: give all the same rate"));
+            }
+        }
+    }
+}
+
+fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
+    for (idx, key) in model.extra_inputs.iter().enumerate() {
+        if !EXTRA_INPUTS.contains(&key.as_str()) {
+            let message = format!("{key:?} is no argument of a network");
+            found.push(finding(format!("/model/extra_inputs/{idx}"), message, did_you_mean(key, EXTRA_INPUTS)));
+        }
+    }
+    let (problems, needs_frames) = match &model.network {
+        NetworkConfig::Unet(unet) => (unet.check(), false),
+        NetworkConfig::VideoUnet(unet) => (unet.check(), true),
+    };
+    for problem in problems {
+        found.push(finding(format!("/model/network/{}", problem.key), problem.message, problem.help));
+    }
+    if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
+        let message = "a video network needs the number of frames";
+        found.push(finding("/model/extra_inputs", message, "add \"num_video_frames\" to it"));
+    }
+}
+
+/// Copies of a condition over the frames of a scene are as many as the frames.
+fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
+    let num_frames = match source {
+        SourceConfig::Emoji(_) => Some(1),
+        // With several views at several times, what is repeated over what is the embedder's own choice.
+        SourceConfig::MeshOrbit(orbit) => {
+            (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
+        }
+        SourceConfig::FramesDir(frames) => Some(frames.num_frames),
+    };
+    for (idx, embedder) in model.embedders.iter().enumerate() {
+        let n_copies = embedder.params.get("n_copies").and_then(serde_json::Value::as_u64);
+        if let (Some(n_copies), Some(num_frames)) = (n_copies, num_frames)
+            && n_copies != u64::from(num_frames)
+        {
+            let message = format!("is {n_copies}, but a scene of the data has {num_frames} frames");
+            found.push(finding(format!("/model/embedders/{idx}/n_copies"), message, format!("write {num_frames}")));
+        }
+    }
+}
+
+/// An embedder of the emoji's classes knows as many as there are.
+fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
+    let SourceConfig::Emoji(emoji) = source else { return };
+    let num_classes = emoji.classes.len() as u64;
+    for (idx, embedder) in model.embedders.iter().enumerate() {
+        let known = embedder.params.get("n_classes").and_then(serde_json::Value::as_u64);
+        if let (Some("class"), Some(known)) = (embedder.input_key.as_deref(), known)
+            && known != num_classes
+        {
+            let message = format!("is {known}, but the data has {num_classes} classes");
+            found.push(finding(format!("/model/embedders/{idx}/n_classes"), message, format!("write {num_classes}")));
+        }
+    }
+}
+
+/// The images fit the network. The identity first stage hands them over as they are, three channels of colour.
+fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
+    let FirstStageConfig::Identity = model.first_stage;
+    let (divisor, in_channels, out_channels) = match &model.network {
+        NetworkConfig::Unet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
+        NetworkConfig::VideoUnet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
+    };
+    let sides: &[u32] = match source {
+        SourceConfig::Emoji(emoji) => &[emoji.size],
+        SourceConfig::MeshOrbit(orbit) => &[orbit.size],
+        SourceConfig::FramesDir(frames) => &frames.size,
+    };
+    if let Some(side) = sides.iter().find(|side| i64::from(**side) % divisor != 0) {
+        let message = format!("the network halves its input until {divisor} pixels are one, and {side} is no multiple");
+        let (low, high) = (i64::from(*side) / divisor * divisor, (i64::from(*side) / divisor + 1) * divisor);
+        let help = match low {
+            0 => format!("use {high}, or take a level out of `channel_mult`"),
+            _ => format!("use {low} or {high}, or take a level out of `channel_mult`"),
+        };
+        found.push(finding("/data/source/size", message, help));
+    }
+    if out_channels != IMAGE_CHANNELS {
+        let message = format!("is {out_channels}, but images have {IMAGE_CHANNELS} channels");
+        let help = format!("write {IMAGE_CHANNELS}: the identity first stage makes pixels the latents");
+        found.push(finding("/model/network/out_channels", message, help));
+    } else if in_channels < out_channels {
+        let message = format!("is {in_channels}, but images have {IMAGE_CHANNELS} channels");
+        let help = format!("write {IMAGE_CHANNELS} plus the channels of the conditions that are concatenated");
+        found.push(finding("/model/network/in_channels", message, help));
+    }
+}
+
+fn force_uc_zero(model: &ModelConfig, sampling: &SamplingConfig, found: &mut Vec<Finding>) {
+    let inputs = |embedder: &'_ EmbedderConfig| {
+        let keys = embedder.input_keys.iter().flatten().chain(&embedder.input_key);
+        keys.map(String::clone).collect::<Vec<_>>()
+    };
+    let inputs: Vec<String> = model.embedders.iter().flat_map(inputs).collect();
+    for (idx, key) in sampling.force_uc_zero.iter().flatten().enumerate() {
+        if !inputs.contains(key) {
+            let message = format!("no embedder takes {key:?}");
+            let help = did_you_mean(key, inputs.iter().map(String::as_str));
+            found.push(finding(format!("/sampling/force_uc_zero/{idx}"), message, help));
+        }
+    }
+}

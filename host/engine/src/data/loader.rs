@@ -1,0 +1,270 @@
+//! From samples to batches: worker threads, bounded prefetch, and an order that depends on neither.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anneal_torch::random::Stream;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use tch::Device;
+
+use super::order::Order;
+use super::sample::collate;
+use super::{Batch, DataError, Sample, SampleError, Source};
+use crate::config::{BadSample, DataConfig};
+
+/// Sample ids of previews start here, out of reach of any run.
+const PREVIEW_IDS: u64 = 1 << 48;
+
+/// Makes the batches of a run, from any batch on.
+///
+/// Batch `k` holds the slots `k * batch_size ..`; a slot's number is the sample's id, its place in the epoch's
+/// permutation says which sample it is, and its random stream is keyed by the id. So a batch is a pure function of
+/// the seed and `k`, whatever the number of workers. An epoch's last batch runs on into the next epoch.
+pub struct Loader {
+    supply: Supply,
+    device: Device,
+    next: u64,
+    bad: BadSamples,
+    stopped: bool,
+}
+
+/// Where the loader gets its batches from.
+enum Supply {
+    /// Read when asked for, on the asking thread.
+    Inline(Reader),
+    /// Read ahead by workers.
+    Workers {
+        /// Numbers of batches to read; `None` tells the workers to end.
+        tickets: Option<Sender<u64>>,
+        /// Batches as they are done, in any order.
+        done: Receiver<(u64, Loaded)>,
+        /// Batches that are done before their turn.
+        early: BTreeMap<u64, Loaded>,
+        /// The next number to hand out.
+        next_ticket: u64,
+        threads: Vec<JoinHandle<()>>,
+    },
+}
+
+impl Loader {
+    /// Starts reading at batch `first_batch`, counted from the start of the run; batches come on `device`.
+    ///
+    /// At most `config.prefetch_batches` batches are read or held ahead, so more workers than that are idle.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn new(
+        source: Arc<dyn Source>,
+        config: &DataConfig,
+        seed: u64,
+        device: Device,
+        first_batch: u64,
+    ) -> Result<Self, DataError> {
+        let bad = BadSamples::new(config);
+        let reader = || Reader::new(Arc::clone(&source), config, seed);
+        let supply = if config.workers == 0 {
+            Supply::Inline(reader())
+        } else {
+            let ahead = config.prefetch_batches.max(1);
+            let (tickets, numbers) = bounded(ahead);
+            let (results, done) = unbounded();
+            let mut threads = Vec::with_capacity(config.workers);
+            for worker in 0..config.workers {
+                let (numbers, results, reader) = (numbers.clone(), results.clone(), reader());
+                let name = format!("data-{worker}");
+                let thread = std::thread::Builder::new().name(name).spawn(move || work(reader, &numbers, &results));
+                threads.push(thread.map_err(DataError::Thread)?);
+            }
+            let next_ticket = first_batch + ahead as u64;
+            for number in first_batch..next_ticket {
+                // The channel holds as many tickets as are handed out here, so this never waits.
+                tickets.send(number).map_err(|_| DataError::Stopped)?;
+            }
+            Supply::Workers { tickets: Some(tickets), done, early: BTreeMap::new(), next_ticket, threads }
+        };
+        Ok(Self { supply, device, next: first_batch, bad, stopped: false })
+    }
+
+    /// The next batch, when it is ready.
+    ///
+    /// # Errors
+    /// When a sample cannot be read and the policy is `fail`, or more than `bad_samples_max` different ones cannot.
+    /// There are no batches after an error.
+    pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        if self.stopped {
+            return Err(DataError::Stopped);
+        }
+        let loaded = match self.supply.take(self.next) {
+            Some(loaded) => loaded,
+            None => return Err(DataError::Stopped),
+        };
+        self.next += 1;
+        let batch = self.bad.judge(loaded);
+        self.stopped = batch.is_err();
+        Ok(batch?.to_device(self.device))
+    }
+}
+
+impl Supply {
+    /// Batch `number`, and a ticket for the one that may be read in its place; `None` when no worker lives.
+    fn take(&mut self, number: u64) -> Option<Loaded> {
+        match self {
+            Supply::Inline(reader) => Some(reader.batch(number)),
+            Supply::Workers { tickets, done, early, next_ticket, .. } => loop {
+                if let Some(loaded) = early.remove(&number) {
+                    tickets.as_ref()?.send(*next_ticket).ok()?;
+                    *next_ticket += 1;
+                    return Some(loaded);
+                }
+                let (ready, loaded) = done.recv().ok()?;
+                early.insert(ready, loaded);
+            },
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        if let Supply::Workers { tickets, done, threads, .. } = &mut self.supply {
+            // Tickets still in the channel are thrown away, so a worker ends after the batch it is at.
+            drop(std::mem::replace(done, crossbeam_channel::never()));
+            drop(tickets.take());
+            for thread in threads.drain(..) {
+                if thread.join().is_err() {
+                    tracing::error!("a loader thread panicked outside of its source");
+                }
+            }
+        }
+    }
+}
+
+fn work(mut reader: Reader, numbers: &Receiver<u64>, results: &Sender<(u64, Loaded)>) {
+    while let Ok(number) = numbers.recv() {
+        if results.send((number, reader.batch(number))).is_err() {
+            return;
+        }
+    }
+}
+
+/// A fixed batch to look at through a run: the same whatever was trained before.
+///
+/// Its samples are a selection of the source's, and their ids are none that a run uses.
+///
+/// # Errors
+/// As [`Loader::next_batch`].
+pub fn preview_batch(
+    source: Arc<dyn Source>,
+    config: &DataConfig,
+    seed: u64,
+    num_scenes: usize,
+) -> Result<Batch, DataError> {
+    let config = DataConfig { shuffle: true, ..config.clone() };
+    let mut reader = Reader::new(source, &config, seed);
+    let loaded = reader.slots(PREVIEW_IDS, num_scenes);
+    BadSamples::new(&config).judge(loaded)
+}
+
+/// A batch, or why there is none, and the samples that could not be read on the way.
+struct Loaded {
+    batch: Result<Batch, DataError>,
+    /// Index and error of each, in the order they were met.
+    bad: Vec<(usize, SampleError)>,
+}
+
+/// Reads batches by number.
+struct Reader {
+    source: Arc<dyn Source>,
+    order: Order,
+    seed: u64,
+    batch_size: usize,
+    policy: BadSample,
+    bad_samples_max: usize,
+}
+
+impl Reader {
+    fn new(source: Arc<dyn Source>, config: &DataConfig, seed: u64) -> Self {
+        Self {
+            order: Order::new(seed, source.num_samples(), config.shuffle),
+            source,
+            seed,
+            batch_size: config.batch_size,
+            policy: config.on_bad_sample,
+            bad_samples_max: config.bad_samples_max,
+        }
+    }
+
+    fn batch(&mut self, number: u64) -> Loaded {
+        self.slots(number * self.batch_size as u64, self.batch_size)
+    }
+
+    /// The batch of the slots `first..first + count`.
+    fn slots(&mut self, first: u64, count: usize) -> Loaded {
+        let ids: Vec<u64> = (first..first + count as u64).collect();
+        let mut bad = Vec::new();
+        let samples: Result<Vec<Sample>, DataError> = ids.iter().map(|&slot| self.slot(slot, &mut bad)).collect();
+        Loaded { batch: samples.and_then(|samples| collate(&samples, ids)), bad }
+    }
+
+    /// The sample of a slot: its own, or with `skip` the next in the epoch's order that can be read.
+    fn slot(&mut self, slot: u64, bad: &mut Vec<(usize, SampleError)>) -> Result<Sample, DataError> {
+        let num_samples = self.source.num_samples();
+        let mut tried = 0;
+        loop {
+            let index = self.order.at(slot, tried);
+            let error = match self.read(index, slot) {
+                Ok(sample) => return Ok(sample),
+                Err(error) => error,
+            };
+            tried += 1;
+            if self.policy == BadSample::Fail {
+                return Err(error.into());
+            }
+            if tried == num_samples {
+                return Err(DataError::AllBad { num_samples, last: error });
+            }
+            if tried > self.bad_samples_max {
+                return Err(DataError::TooManyBad { max: self.bad_samples_max, last: error });
+            }
+            bad.push((index, error));
+        }
+    }
+
+    fn read(&self, index: usize, slot: u64) -> Result<Sample, SampleError> {
+        let mut draw = Stream::new(self.seed, "augment", slot, 0);
+        // A source changes nothing in itself, so a panic leaves nothing half done behind.
+        let sample = catch_unwind(AssertUnwindSafe(|| self.source.sample(index, &mut draw)));
+        sample.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(SampleError::Panicked { origin: self.source.kind().to_owned(), index, message })
+        })
+    }
+}
+
+/// The samples a run could not read. They are counted where batches are taken, in the batches' order, so that a
+/// run stops at the same batch whatever the workers do.
+struct BadSamples {
+    max: usize,
+    seen: BTreeSet<usize>,
+}
+
+impl BadSamples {
+    fn new(config: &DataConfig) -> Self {
+        Self { max: config.bad_samples_max, seen: BTreeSet::new() }
+    }
+
+    fn judge(&mut self, loaded: Loaded) -> Result<Batch, DataError> {
+        for (index, error) in loaded.bad {
+            if !self.seen.insert(index) {
+                continue;
+            }
+            if self.seen.len() > self.max {
+                return Err(DataError::TooManyBad { max: self.max, last: error });
+            }
+            tracing::warn!("{error}; the next sample takes its place");
+        }
+        loaded.batch
+    }
+}

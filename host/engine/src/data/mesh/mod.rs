@@ -1,0 +1,15 @@
+//! A small CPU renderer for glTF models: load, pose, look, draw.
+
+mod texture;
+mod track;
+mod model;
+mod load;
+mod pose;
+mod camera;
+mod raster;
+
+pub(super) use camera::Camera;
+pub(super) use load::load;
+pub(super) use model::Model;
+pub(super) use pose::Pose;
+pub(super) use raster::Canvas;

@@ -1,0 +1,76 @@
+//! Pictures to numbers: decoding, white backgrounds, fitting, and the range the networks see.
+
+use std::path::Path;
+
+use image::{DynamicImage, ImageReader, Rgb, RgbImage, RgbaImage, imageops::FilterType};
+
+use super::SampleError;
+
+/// Reads an image file, its format told by its content; transparent parts become white.
+pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
+    let open = || ImageReader::open(path)?.with_guessed_format();
+    let reader = open().map_err(|source| SampleError::Read { path: path.to_owned(), source })?;
+    // The file could be opened, so what fails from here on, an early end included, is in its content.
+    let image = reader.decode().map_err(|source| SampleError::Decode { path: path.to_owned(), source })?;
+    Ok(over_white(image))
+}
+
+/// The image on a white background.
+pub(super) fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image: RgbaImage = image.into_rgba8();
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [r, g, b, alpha] = image.get_pixel(x, y).0.map(u32::from);
+        Rgb([r, g, b].map(|v| ((v * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    })
+}
+
+/// The image scaled to cover `rows` x `columns`, and what stands over cut off on both sides alike.
+pub(super) fn cover(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
+    if (image.height(), image.width()) == (rows, columns) {
+        return image;
+    }
+    DynamicImage::from(image).resize_to_fill(columns, rows, FilterType::CatmullRom).into_rgb8()
+}
+
+/// Appends the image's planes `[3, h, w]` in `[-1, 1]`.
+pub(super) fn append_planes(image: &RgbImage, planes: &mut Vec<f32>) {
+    for channel in 0..3 {
+        planes.extend(image.pixels().map(|pixel| f32::from(pixel.0[channel]) / 127.5 - 1.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgba;
+
+    use super::*;
+
+    #[test]
+    fn transparent_parts_become_white_and_half_ones_half_white() {
+        let mut image = RgbaImage::from_pixel(3, 1, Rgba([0, 0, 0, 0]));
+        image.put_pixel(1, 0, Rgba([255, 0, 0, 255]));
+        image.put_pixel(2, 0, Rgba([0, 0, 0, 128]));
+        let flat = over_white(image.into());
+        assert_eq!(flat.pixels().map(|p| p.0).collect::<Vec<_>>(), [[255; 3], [255, 0, 0], [127; 3]]);
+    }
+
+    #[test]
+    fn planes_are_channel_first_in_minus_one_to_one() {
+        let image = RgbImage::from_fn(2, 1, |x, _| Rgb([0, 255, x as u8 * 255]));
+        let mut planes = Vec::new();
+        append_planes(&image, &mut planes);
+        assert_eq!(planes, [-1.0, -1.0, 1.0, 1.0, -1.0, 1.0]);
+    }
+
+    #[test]
+    fn covering_keeps_the_middle() {
+        // Three vertical bands; cut to a square of their height only the middle one is left.
+        let image = RgbImage::from_fn(30, 10, |x, _| Rgb([(x / 10 * 100) as u8; 3]));
+        let square = cover(image, 10, 10);
+        assert_eq!(square.dimensions(), (10, 10));
+        assert!(square.pixels().all(|pixel| pixel.0 == [100; 3]));
+    }
+}

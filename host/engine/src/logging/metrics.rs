@@ -1,0 +1,174 @@
+//! The metrics of a run: one JSON object a line, whole lines only.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::LogError;
+use super::file::write_whole;
+
+/// What a step did, as a line of the metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The step, counted from 1 when it is done.
+    pub step: u64,
+    /// Mean loss of its batches.
+    pub loss: f64,
+    /// Learning rate it used.
+    pub learning_rate: f64,
+    /// L2 norm of the whole gradient before clipping.
+    pub grad_norm: f64,
+    /// Scenes seen so far.
+    pub samples_seen: u64,
+    /// Time it took, waiting for data included.
+    pub seconds: f64,
+    /// Of that, time spent waiting for data.
+    pub data_seconds: f64,
+}
+
+/// The metrics file, open for more.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Opens the file at its end; it and its folder are made if they are missing.
+    ///
+    /// # Errors
+    /// When it cannot be made or opened.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let open = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            OpenOptions::new().create(true).append(true).open(path)
+        };
+        let file = open().map_err(|source| LogError::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Drops what is after `step`, and a last line that was torn by a crash, so that a resumed run goes on as if it
+    /// had never stopped. The file is replaced in one move, or not touched when there is nothing to drop.
+    ///
+    /// # Errors
+    /// When the file cannot be read or replaced, or a line that is not the last is not a record.
+    pub fn rewind(&mut self, step: u64) -> Result<(), LogError> {
+        let read = |source| LogError::Read { path: self.path.clone(), source };
+        let text = fs::read(&self.path).map_err(read)?;
+        let mut kept = Vec::with_capacity(text.len());
+        for (i, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if !line.ends_with(b"\n") {
+                // Only a crash in the middle of an append leaves a line without its end.
+                continue;
+            }
+            let record: Record = serde_json::from_slice(line).map_err(|source| LogError::Record {
+                path: self.path.clone(),
+                line: i + 1,
+                source,
+            })?;
+            if record.step <= step {
+                kept.extend_from_slice(line);
+            }
+        }
+        if kept.len() < text.len() {
+            write_whole(&self.path, &kept)?;
+            *self = Self::open(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a line, whole: one write, so that a reader or a crash sees all of it or nothing.
+    ///
+    /// # Errors
+    /// When a number is not finite, which JSON cannot hold, or the disk is full.
+    pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
+        let encode = |reason: String| LogError::Encode { path: self.path.clone(), reason };
+        let numbers = [record.loss, record.learning_rate, record.grad_norm, record.seconds, record.data_seconds];
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return Err(encode(format!("a number of step {} is not finite: {record:?}", record.step)));
+        }
+        let mut line = serde_json::to_vec(record).map_err(|error| encode(error.to_string()))?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line).and_then(|()| self.file.flush());
+        written.map_err(|source| LogError::Write { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(step: u64) -> Record {
+        Record {
+            step,
+            loss: 0.5,
+            learning_rate: 1e-3,
+            grad_norm: 2.0,
+            samples_seen: 2 * step,
+            seconds: 0.25,
+            data_seconds: 0.0,
+        }
+    }
+
+    fn steps(path: &Path) -> Vec<u64> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str::<Record>(line).unwrap().step).collect()
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_after_the_step_it_resumes_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/metrics.jsonl");
+        let mut metrics = Metrics::open(&path).unwrap();
+        for step in 1..=5 {
+            metrics.append(&record(step)).unwrap();
+        }
+        drop(metrics);
+        let mut metrics = Metrics::open(&path).unwrap();
+        metrics.rewind(3).unwrap();
+        assert_eq!(steps(&path), [1, 2, 3]);
+        metrics.append(&record(4)).unwrap();
+        assert_eq!(steps(&path), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_and_a_broken_one_before_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = Metrics::open(&path).unwrap();
+        metrics.append(&record(1)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
+        metrics.rewind(9).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+
+        fs::write(&path, [&whole[..], b"{\"step\": \n", &whole].concat()).unwrap();
+        let error = metrics.rewind(9).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl:2: not a metrics record"), "{error}");
+        assert_eq!(fs::read(&path).unwrap().len(), 2 * whole.len() + 10, "the file is left as it was");
+    }
+
+    #[test]
+    fn numbers_json_cannot_hold_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let error = Metrics::open(&path).unwrap().append(&Record { loss: f64::NAN, ..record(4) }).unwrap_err();
+        assert!(error.to_string().contains("a number of step 4 is not finite"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_with_the_path() {
+        let full = Path::new("/dev/full");
+        if full.exists() {
+            let mut metrics =
+                Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
+            let error = metrics.append(&record(1)).unwrap_err().to_string();
+            assert!(error.starts_with("/dev/full: cannot be written"), "{error}");
+        }
+    }
+}

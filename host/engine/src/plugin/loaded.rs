@@ -1,0 +1,208 @@
+//! The code of plugins, loaded when a component is first asked for, and the components made of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anneal_torch::tensor::torch_version;
+use serde_json::{Map, Value};
+
+use super::discovery::Found;
+use super::manifest::{Runtime, TorchLink};
+use super::native::{NativeError, NativeLibrary, same_minor};
+use super::wasm::{WasmPlugin, WasmRuntime};
+use super::{PluginError, Registry};
+use crate::conditioner::Embedder;
+use crate::config::{EmbedderConfig, PluginKind, PluginUse};
+use crate::diffusion::{Discretization, Guidance, LearningRate, Sampler, SigmaSampler, Weighting};
+use crate::error::{ComponentError, ErrorCode};
+
+/// The plugins whose code is loaded, by id.
+#[derive(Default)]
+pub(super) struct Loaded {
+    native: BTreeMap<String, NativeLibrary>,
+    wasm: BTreeMap<String, WasmPlugin>,
+    runtime: Option<WasmRuntime>,
+}
+
+impl Registry {
+    /// An embedder.
+    ///
+    /// # Errors
+    /// When it is not found, its plugin cannot be loaded, or it refuses its settings.
+    pub fn embedder(&mut self, used: &EmbedderConfig) -> Result<Box<dyn Embedder>, ComponentError> {
+        let (id, entry) = self.resolve(PluginKind::Embedder, &used.plugin)?;
+        let library = self.library(&id).map_err(|error| error.of_component(&format!("{id}/{entry}")))?;
+        library.embedder(&entry, &used.params)
+    }
+
+    /// A grid of sigmas.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn discretization(&mut self, used: &PluginUse) -> Result<Box<dyn Discretization>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::Discretization, used)?;
+        plugin.discretization(&entry, &used.params)
+    }
+
+    /// A distribution of sigma.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn sigma_sampler(&mut self, used: &PluginUse) -> Result<Box<dyn SigmaSampler>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::SigmaSampling, used)?;
+        plugin.sigma_sampler(&entry, &used.params)
+    }
+
+    /// A weighting of the loss.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn weighting(&mut self, used: &PluginUse) -> Result<Box<dyn Weighting>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::Weighting, used)?;
+        plugin.weighting(&entry, &used.params)
+    }
+
+    /// A scale of guidance.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn guidance(&mut self, used: &PluginUse) -> Result<Box<dyn Guidance>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::Guidance, used)?;
+        plugin.guidance(&entry, &used.params)
+    }
+
+    /// A schedule of the learning rate.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn learning_rate(&mut self, used: &PluginUse) -> Result<Box<dyn LearningRate>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::LearningRate, used)?;
+        plugin.learning_rate(&entry, &used.params)
+    }
+
+    /// A solver.
+    ///
+    /// # Errors
+    /// As [`Registry::embedder`].
+    pub fn sampler(&mut self, used: &PluginUse) -> Result<Box<dyn Sampler>, ComponentError> {
+        let (plugin, entry) = self.component(PluginKind::Sampler, used)?;
+        plugin.sampler(&entry, &used.params)
+    }
+
+    /// The plugin and the entry of a name, which counts as used from here on.
+    fn resolve(&mut self, kind: PluginKind, name: &str) -> Result<(String, String), ComponentError> {
+        let entry = self.find(kind, name).map_err(|error| error.of_component(name))?;
+        let (id, entry) = (entry.plugin().id().to_owned(), entry.name().to_owned());
+        self.used.insert(id.clone());
+        Ok((id, entry))
+    }
+
+    fn found(&self, id: &str, runtime: Runtime) -> Result<(&Found, PathBuf), PluginError> {
+        let found = self.plugin(id).and_then(|plugin| Some((&plugin.0, plugin.0.artifact(runtime)?)));
+        found.ok_or_else(|| PluginError::Mismatch {
+            path: PathBuf::from(id),
+            reason: format!("has no {runtime} artifact"),
+        })
+    }
+
+    /// The library of a native plugin.
+    fn library(&mut self, id: &str) -> Result<NativeLibrary, PluginError> {
+        if let Some(library) = self.loaded.native.get(id) {
+            return Ok(*library);
+        }
+        let (found, path) = self.found(id, Runtime::Native)?;
+        let manifest = found.folder.join("plugin.toml");
+        if let TorchLink::Exact { version } = &found.manifest.torch
+            && !same_minor(version, torch_version())
+        {
+            let (plugin, host) = (version.clone(), torch_version().to_owned());
+            return Err(NativeError::Torch { path: manifest, plugin, host }.into());
+        }
+        let library = NativeLibrary::load(id, &path)?;
+        let mismatch = |reason: String| PluginError::Mismatch { path: manifest.clone(), reason };
+        if let (TorchLink::None, Some(version)) = (&found.manifest.torch, library.torch_version()) {
+            return Err(mismatch(format!("says that the plugin uses no libtorch, but it is built with {version}")));
+        }
+        check_descriptor(found, Runtime::Native, library.describe()).map_err(mismatch)?;
+        self.loaded.native.insert(id.to_owned(), library);
+        Ok(library)
+    }
+
+    /// The WASM plugin of an entry, and the entry's name in it. What the plugin finds wrong with the settings is told
+    /// here; what it only warns of goes to the log.
+    fn component(&mut self, kind: PluginKind, used: &PluginUse) -> Result<(WasmPlugin, String), ComponentError> {
+        let (id, entry) = self.resolve(kind, &used.plugin)?;
+        let plugin = match self.loaded.wasm.get(&id) {
+            Some(plugin) => plugin.clone(),
+            None => self.compile(&id)?,
+        };
+        check_settings(&plugin, &format!("{id}/{entry}"), &entry, &used.params)?;
+        Ok((plugin, entry))
+    }
+
+    fn compile(&mut self, id: &str) -> Result<WasmPlugin, ComponentError> {
+        let runtime = match &self.loaded.runtime {
+            Some(runtime) => runtime.clone(),
+            None => self.loaded.runtime.insert(WasmRuntime::new()?).clone(),
+        };
+        let (found, path) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
+        let mut plugin = runtime.load(id, &path)?;
+        if let Some(mib) = found.manifest.memory_mib {
+            plugin = plugin.with_memory_mib(mib);
+        }
+        check_descriptor(found, Runtime::Wasm, &plugin.describe()?).map_err(|reason| {
+            PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id)
+        })?;
+        self.loaded.wasm.insert(id.to_owned(), plugin.clone());
+        Ok(plugin)
+    }
+}
+
+fn check_settings(
+    plugin: &WasmPlugin,
+    name: &str,
+    entry: &str,
+    settings: &Map<String, Value>,
+) -> Result<(), ComponentError> {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        plugin.check_config(entry, settings)?.into_iter().partition(|diagnostic| diagnostic.is_error);
+    for warning in warnings {
+        tracing::warn!(target: "plugin", plugin = name, "{}: {}", warning.path, warning.message);
+    }
+    let Some(first) = errors.first() else { return Ok(()) };
+    let lines: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
+    Err(ComponentError::new(name, ErrorCode::InvalidConfig, lines.join("\n")).at(first.path.as_str()))
+}
+
+/// Whether what the code says of itself, `{"entries": [{"name", "kind", "schema"}]}`, is what the manifest says: the
+/// manifest was checked and shown before any code ran, so it must not have lied. A schema may be left out.
+fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Result<(), String> {
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let described = descriptor.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let listed =
+        found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| Runtime::of(entry.kind) == runtime);
+    let mut matched = 0;
+    for (entry, schema) in listed {
+        let kind = entry.kind.to_string();
+        let same = |other: &&Value| text(other, "name") == entry.name && text(other, "kind") == kind;
+        let Some(code) = described.iter().find(same) else {
+            return Err(format!("lists the {kind} `{}`, which the plugin does not have", entry.name));
+        };
+        if code.get("schema").is_some_and(|other| other != schema) {
+            return Err(format!(
+                "{} is not the schema of the {kind} `{}` in the plugin",
+                entry.schema.display(),
+                entry.name
+            ));
+        }
+        matched += 1;
+    }
+    if matched < described.len() {
+        let names: Vec<String> = described.iter().map(|entry| text(entry, "name")).collect();
+        return Err(format!("does not list all that the plugin has: {}", names.join(", ")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

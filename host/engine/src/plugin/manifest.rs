@@ -1,0 +1,436 @@
+//! `plugin.toml`: what a plugin says of itself before anything of it is executed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use plugin_api::abi;
+use semver::{Version, VersionReq};
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::{PluginKind, Problem, Problems, closest, one_of};
+
+/// The version of the manifest's own format.
+const SCHEMA_VERSION: u32 = 1;
+/// The WIT package that WASM plugins are run with.
+const WIT: (u64, u64) = (1, 0);
+
+/// Linear memory that a WASM plugin may ask for.
+const MEMORY_MIB_MAX: u32 = 512;
+
+/// What runs an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Runtime {
+    /// A shared library of this machine.
+    Native,
+    /// A WASM component.
+    Wasm,
+}
+
+impl Runtime {
+    /// The runtime of a kind: tensors need native code, scalar functions run as WASM.
+    pub fn of(kind: PluginKind) -> Self {
+        if kind == PluginKind::Embedder { Self::Native } else { Self::Wasm }
+    }
+
+    /// The key of its artifact in a manifest.
+    fn artifact(self) -> String {
+        match self {
+            Self::Native => format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+            Self::Wasm => "wasm".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(if *self == Self::Native { "native" } else { "wasm" })
+    }
+}
+
+/// How a native plugin uses libtorch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TorchLink {
+    /// Not at all.
+    None,
+    /// Through its C++ interface, which holds within one minor version.
+    Exact {
+        /// The version it is built against, `2.11`.
+        version: String,
+    },
+}
+
+/// A file of the plugin that is run.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Artifact {
+    /// Its path below the plugin's folder.
+    pub path: PathBuf,
+    /// Its SHA-256 in hexadecimal, where the author fixed it.
+    pub sha256: Option<String>,
+}
+
+/// One thing a plugin offers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ManifestEntry {
+    /// Its name within the plugin.
+    pub name: String,
+    /// What it is.
+    pub kind: PluginKind,
+    /// The JSON Schema of its settings, a path below the plugin's folder.
+    pub schema: PathBuf,
+    /// A line for lists.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// A checked manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// `vendor.name`. The vendor `anneal` is for bundled plugins; nothing enforces that before plugins are signed.
+    pub id: String,
+    /// Its version.
+    pub version: Version,
+    /// A line for lists.
+    pub description: String,
+    /// Its licence, an SPDX expression.
+    pub license: Option<String>,
+    /// Who wrote it.
+    pub authors: Vec<String>,
+    /// Where its sources are.
+    pub repository: Option<String>,
+    /// The files that run on this machine.
+    pub artifacts: BTreeMap<Runtime, Artifact>,
+    /// How its native part uses libtorch.
+    pub torch: TorchLink,
+    /// Linear memory that its WASM part asks for, if more than the host gives unasked.
+    pub memory_mib: Option<u32>,
+    /// What it offers.
+    pub entries: Vec<ManifestEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Raw {
+    schema_version: Spanned<u32>,
+    id: Spanned<String>,
+    version: Spanned<String>,
+    #[serde(default)]
+    description: String,
+    license: Option<String>,
+    #[serde(default)]
+    authors: Vec<String>,
+    repository: Option<String>,
+    #[serde(default)]
+    api: RawApi,
+    artifact: Spanned<BTreeMap<String, Spanned<Artifact>>>,
+    torch: Option<RawTorch>,
+    #[serde(default)]
+    capabilities: RawCapabilities,
+    entry: Vec<Spanned<ManifestEntry>>,
+}
+
+#[derive(Deserialize, Default)]
+struct RawApi {
+    wit: Option<Spanned<String>>,
+    abi: Option<Spanned<String>>,
+    anneal: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+struct RawTorch {
+    link: Spanned<String>,
+    version: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+struct RawCapabilities {
+    wasi: Option<Spanned<String>>,
+    memory_mib: Option<Spanned<u32>>,
+}
+
+/// The keys of a table of the manifest; `None` where they are free.
+fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
+    match path {
+        [] => Some(&[
+            "schema-version",
+            "id",
+            "version",
+            "description",
+            "license",
+            "authors",
+            "repository",
+            "api",
+            "artifact",
+            "torch",
+            "capabilities",
+            "entry",
+        ]),
+        ["api"] => Some(&["wit", "abi", "anneal"]),
+        ["artifact", _] => Some(&["path", "sha256"]),
+        ["torch"] => Some(&["link", "version"]),
+        ["capabilities"] => Some(&["wasi", "memory-mib"]),
+        ["entry"] => Some(&["name", "kind", "schema", "description"]),
+        _ => None,
+    }
+}
+
+/// Collects what is wrong, with its place in the text.
+struct Faults<'a> {
+    file: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, span: Range<usize>, key: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+        let (file, key) = (Some(self.file.to_owned()), key.to_owned());
+        self.problems.push(Problem { file, line, column, key, message: message.into(), help: help.into() });
+    }
+
+    fn unknown_keys(&mut self, table: &DeTable<'_>, path: &[&str]) {
+        for (key, value) in table {
+            let name: &str = key.get_ref();
+            if path.is_empty() && name.starts_with("x-") {
+                continue;
+            }
+            let below = [path, &[name]].concat();
+            if let Some(known) = known_keys(path).filter(|known| !known.contains(&name)) {
+                let help = closest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+                let help = help.unwrap_or_else(|| format!("the keys here are {}", one_of(known.iter().copied())));
+                self.add(key.span(), &below.join("."), "is no key of a manifest", help);
+                continue;
+            }
+            match value.get_ref() {
+                DeValue::Table(inner) => self.unknown_keys(inner, &below),
+                DeValue::Array(items) => {
+                    for item in items.iter() {
+                        if let DeValue::Table(inner) = item.get_ref() {
+                            self.unknown_keys(inner, &below);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest; `file` is its path in messages.
+    ///
+    /// # Errors
+    /// All that is wrong with it, with line and column.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
+        let mut faults = Faults { file, text, problems: Vec::new() };
+        match DeTable::parse(text) {
+            Ok(table) => faults.unknown_keys(table.get_ref(), &[]),
+            Err(error) => {
+                faults.add(error.span().unwrap_or_default(), "", error.message(), None);
+                return Err(Problems(faults.problems));
+            }
+        }
+        let raw: Raw = match toml::from_str(text) {
+            Ok(raw) => raw,
+            Err(error) => {
+                faults.add(error.span().unwrap_or_default(), "", error.message(), None);
+                return Err(Problems(faults.problems));
+            }
+        };
+        let manifest = checked(raw, &mut faults);
+        match manifest.filter(|_| faults.problems.is_empty()) {
+            Some(manifest) => Ok(manifest),
+            None => Err(Problems(faults.problems)),
+        }
+    }
+}
+
+fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
+    if *raw.schema_version.get_ref() != SCHEMA_VERSION {
+        let message = format!("is {}, this anneal reads {SCHEMA_VERSION}", raw.schema_version.get_ref());
+        faults.add(raw.schema_version.span(), "schema-version", message, "update anneal".to_owned());
+    }
+    if !is_id(raw.id.get_ref()) {
+        let help = "write `vendor.name`: lower-case words of letters, digits and `-`, joined by dots".to_owned();
+        faults.add(raw.id.span(), "id", format!("`{}` is no plugin id", raw.id.get_ref()), help);
+    }
+    let version = Version::parse(raw.version.get_ref());
+    if let Err(error) = &version {
+        let help = "write three numbers, `1.2.0`".to_owned();
+        faults.add(raw.version.span(), "version", format!("`{}` is no version: {error}", raw.version.get_ref()), help);
+    }
+    check_api(&raw.api, faults);
+    let artifacts = artifacts(&raw.artifact, &raw.entry, faults);
+    let torch = torch(raw.torch, faults);
+    let memory_mib = capabilities(raw.capabilities, faults);
+    check_entries(&raw.entry, faults);
+    Some(Manifest {
+        id: raw.id.into_inner(),
+        version: version.ok()?,
+        description: raw.description,
+        license: raw.license,
+        authors: raw.authors,
+        repository: raw.repository,
+        artifacts,
+        torch,
+        memory_mib,
+        entries: raw.entry.into_iter().map(Spanned::into_inner).collect(),
+    })
+}
+
+/// `^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$`
+fn is_id(id: &str) -> bool {
+    id.contains('.') && id.split('.').all(is_word)
+}
+
+/// `^[a-z][a-z0-9-]*$`
+fn is_word(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_lowercase())
+        && word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+}
+
+fn check_api(api: &RawApi, faults: &mut Faults<'_>) {
+    let host_abi = (u64::from(abi::ABI_MAJOR), u64::from(abi::ABI_MINOR));
+    for (key, wanted, (major, minor)) in [("api.wit", &api.wit, WIT), ("api.abi", &api.abi, host_abi)] {
+        let Some(wanted) = wanted else { continue };
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u64>().ok());
+        let (first, second) =
+            wanted.get_ref().split_once('.').map_or((None, None), |(a, b)| (number(Some(a)), number(Some(b))));
+        let (message, help) = match (first, second) {
+            (Some(first), Some(second)) if first == major && second <= minor => continue,
+            (Some(first), Some(_)) if first < major => (
+                format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()),
+                "build the plugin with a newer plugin-api",
+            ),
+            (Some(_), Some(_)) => {
+                (format!("is {}, this anneal has {major}.{minor}", wanted.get_ref()), "update anneal")
+            }
+            _ => (format!("`{}` is no version of an interface", wanted.get_ref()), "write two numbers, `1.0`"),
+        };
+        faults.add(wanted.span(), key, message, help.to_owned());
+    }
+    let Some(wanted) = &api.anneal else { return };
+    let host = Version::parse(env!("CARGO_PKG_VERSION")).ok();
+    match VersionReq::parse(wanted.get_ref()) {
+        Ok(requirement) if host.is_some_and(|host| requirement.matches(&host)) => {}
+        Ok(requirement) => {
+            let message = format!("is {requirement}, this is anneal {}", env!("CARGO_PKG_VERSION"));
+            faults.add(
+                wanted.span(),
+                "api.anneal",
+                message,
+                "use another version of anneal or of the plugin".to_owned(),
+            );
+        }
+        Err(error) => {
+            faults.add(wanted.span(), "api.anneal", error.to_string(), "write a requirement, `>=0.1`".to_owned())
+        }
+    }
+}
+
+/// The artifacts that run here, one for each runtime that the entries need.
+fn artifacts(
+    given: &Spanned<BTreeMap<String, Spanned<Artifact>>>,
+    entries: &[Spanned<ManifestEntry>],
+    faults: &mut Faults<'_>,
+) -> BTreeMap<Runtime, Artifact> {
+    for (name, artifact) in given.get_ref() {
+        check_path(&artifact.get_ref().path, artifact.span(), &format!("artifact.{name}.path"), faults);
+    }
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let runtime = Runtime::of(entry.get_ref().kind);
+        let name = runtime.artifact();
+        if let Some(artifact) = given.get_ref().get(&name) {
+            found.insert(runtime, artifact.get_ref().clone());
+            continue;
+        }
+        let have = one_of(given.get_ref().keys().map(String::as_str));
+        let message = format!(
+            "there is no [artifact.{name}], which `{}` ({}) runs from; there is {have}",
+            entry.get_ref().name,
+            entry.get_ref().kind
+        );
+        faults.add(given.span(), "artifact", message, format!("build the plugin for {name}"));
+        break;
+    }
+    found
+}
+
+fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
+    let Some(raw) = raw else { return TorchLink::None };
+    match (raw.link.get_ref().as_str(), raw.version) {
+        ("none", None) => TorchLink::None,
+        ("exact", Some(version)) => TorchLink::Exact { version: version.into_inner() },
+        ("exact", None) => {
+            faults.add(raw.link.span(), "torch", "`exact` needs a version", "add `version = \"2.11\"`".to_owned());
+            TorchLink::None
+        }
+        ("none", Some(version)) => {
+            faults.add(version.span(), "torch.version", "is given, but the link is `none`", "remove it".to_owned());
+            TorchLink::None
+        }
+        (other, _) => {
+            faults.add(
+                raw.link.span(),
+                "torch.link",
+                format!("`{other}` is no way to link"),
+                "write `none` or `exact`".to_owned(),
+            );
+            TorchLink::None
+        }
+    }
+}
+
+/// The memory that is asked for; plugins get no WASI.
+fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> Option<u32> {
+    if let Some(wasi) = raw.wasi.filter(|wasi| wasi.get_ref() != "none") {
+        let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
+        faults.add(
+            wasi.span(),
+            "capabilities.wasi",
+            message,
+            "write `none`, and build for wasm32-unknown-unknown".to_owned(),
+        );
+    }
+    let memory = raw.memory_mib?;
+    if !(1..=MEMORY_MIB_MAX).contains(memory.get_ref()) {
+        let message = format!("is {}", memory.get_ref());
+        faults.add(memory.span(), "capabilities.memory-mib", message, format!("write 1 to {MEMORY_MIB_MAX}"));
+    }
+    Some(memory.into_inner())
+}
+
+fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {
+    for (i, entry) in entries.iter().enumerate() {
+        let (span, entry) = (entry.span(), entry.get_ref());
+        let key = format!("entry.{i}");
+        if !is_word(&entry.name) {
+            let help = "use lower-case letters, digits and `-`".to_owned();
+            faults.add(span.clone(), &format!("{key}.name"), format!("`{}` is no name of an entry", entry.name), help);
+        }
+        if entries[..i].iter().any(|other| other.get_ref().name == entry.name && other.get_ref().kind == entry.kind) {
+            let message = format!("there are two of the kind {} named `{}`", entry.kind, entry.name);
+            faults.add(span.clone(), &key, message, "rename one".to_owned());
+        }
+        check_path(&entry.schema, span, &format!("{key}.schema"), faults);
+    }
+}
+
+/// A path of a package stays inside its folder.
+fn check_path(path: &Path, span: Range<usize>, key: &str, faults: &mut Faults<'_>) {
+    if path.as_os_str().is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_))) {
+        let help = "write a path below the plugin's folder".to_owned();
+        faults.add(span, key, format!("`{}` leads out of the plugin's folder", path.display()), help);
+    }
+}
+
+#[cfg(test)]
+mod tests;

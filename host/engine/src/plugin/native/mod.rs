@@ -1,0 +1,9 @@
+//! Native plugins: shared libraries over the process's libtorch, called through the C ABI.
+
+mod api;
+mod context;
+mod embedder;
+mod library;
+
+pub(super) use library::same_minor;
+pub use library::{NativeError, NativeLibrary};

@@ -1,0 +1,27 @@
+//! WASM plugins: components compiled once, run within limits, and believed only after their results are checked.
+//!
+//! A plugin is a pure function of its inputs: the host makes every draw and holds every tensor, and a component can
+//! import nothing but the interfaces of `anneal:plugin`.
+
+mod bindings;
+mod component;
+mod contract;
+mod entry;
+mod imports;
+mod limits;
+mod report;
+mod runtime;
+mod sampler;
+mod schedules;
+mod session;
+mod state;
+mod stats;
+
+pub use component::{Diagnostic, WasmPlugin};
+pub use runtime::WasmRuntime;
+pub use stats::{Stats, stats};
+
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod tests;

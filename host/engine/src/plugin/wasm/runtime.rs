@@ -1,0 +1,115 @@
+//! The engine that compiles components, and the clock that interrupts them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use semver::Version;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm};
+
+use super::bindings::anneal::plugin::{log, tensors, types};
+use super::component::WasmPlugin;
+use super::limits::{COMPONENT_BYTES, STACK_BYTES, TICK};
+use super::state::HostState;
+use crate::error::{ComponentError, ErrorCode};
+
+/// The version of `anneal:plugin` that the host speaks.
+const HOST_WIT: Version = Version::new(1, 0, 0);
+
+/// Compiles and runs WASM plugins. Clones share one engine.
+#[derive(Clone)]
+pub struct WasmRuntime {
+    engine: Engine,
+    linker: Arc<Linker<HostState>>,
+}
+
+impl WasmRuntime {
+    /// An engine with the limits and the determinism that plugins are promised.
+    ///
+    /// # Errors
+    /// When this machine cannot run compiled code.
+    pub fn new() -> Result<Self, ComponentError> {
+        let failed =
+            |error: wasmtime::Error| ComponentError::new("wasm runtime", ErrorCode::Internal, error.to_string());
+        let mut config = Config::new();
+        config
+            .wasm_component_model(true)
+            .consume_fuel(true)
+            .epoch_interruption(true)
+            // Same component and inputs, same bits, on every machine.
+            .cranelift_nan_canonicalization(true)
+            .wasm_relaxed_simd(false)
+            .wasm_memory64(false)
+            .max_wasm_stack(STACK_BYTES)
+            // A guest computes for microseconds between calls of the model; what takes time is to compile it.
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+        let engine = Engine::new(&config).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        types::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        tensors::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        start_clock(&engine)?;
+        Ok(Self { engine, linker: Arc::new(linker) })
+    }
+
+    /// Compiles the component at `path`, for a plugin that messages call `id`. Nothing of it runs yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no component, or imports what the host does not offer.
+    pub fn load(&self, id: &str, path: &Path) -> Result<WasmPlugin, ComponentError> {
+        let invalid = |message: String| ComponentError::new(id, ErrorCode::Unsupported, message);
+        let size = std::fs::metadata(path).map_err(|error| invalid(format!("{}: {error}", path.display())))?.len();
+        if size > COMPONENT_BYTES {
+            return Err(invalid(format!("{}: {size} bytes, where {COMPONENT_BYTES} are allowed", path.display())));
+        }
+        let bytes = std::fs::read(path).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
+        let component = Component::from_binary(&self.engine, &bytes)
+            .map_err(|error| invalid(format!("{} is no component: {}", path.display(), error.root_cause())))?;
+        check_imports(&component, &self.engine).map_err(invalid)?;
+        let ready = self.linker.instantiate_pre(&component).map_err(|error| invalid(format!("{error:#}")))?;
+        Ok(WasmPlugin::new(id, ready))
+    }
+}
+
+/// Moves the engine's epoch while the engine lives. The thread holds no engine, so it ends with the last one.
+fn start_clock(engine: &Engine) -> Result<(), ComponentError> {
+    let weak = engine.weak();
+    let clock = move || {
+        loop {
+            std::thread::sleep(TICK);
+            let Some(engine) = weak.upgrade() else { break };
+            engine.increment_epoch();
+        }
+    };
+    let spawned = std::thread::Builder::new().name("wasm-clock".to_owned()).spawn(clock);
+    spawned.map(drop).map_err(|error| ComponentError::new("wasm runtime", ErrorCode::Internal, error.to_string()))
+}
+
+/// Refuses imports by name before the linker does, with what to do about them.
+fn check_imports(component: &Component, engine: &Engine) -> Result<(), String> {
+    let ty = component.component_type();
+    let names: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let foreign: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !name.starts_with("anneal:plugin/")).collect();
+    if !foreign.is_empty() {
+        let wasi = foreign.iter().any(|name| name.starts_with("wasi:"));
+        let remedy = if wasi {
+            "\nhelp: a plugin gets no WASI; build for wasm32-unknown-unknown, or give componentize-py and \
+             componentize-qjs `--stub-wasi`, and componentize-js `-d stdio random clocks http fetch-event`"
+        } else {
+            "\nhelp: a plugin may import interfaces of anneal:plugin only"
+        };
+        return Err(format!("imports {}, which the host does not offer{remedy}", foreign.join(", ")));
+    }
+    for name in &names {
+        let version = name.rsplit_once('@').and_then(|(_, version)| Version::parse(version).ok());
+        let served = version.as_ref().is_some_and(|version| version.major == HOST_WIT.major && *version <= HOST_WIT);
+        if !served {
+            return Err(format!(
+                "needs {name}, and the host has version {HOST_WIT}\nhelp: use an anneal that offers it"
+            ));
+        }
+    }
+    Ok(())
+}

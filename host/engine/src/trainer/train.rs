@@ -1,0 +1,191 @@
+//! The loop around the steps: data in, metrics, previews and checkpoints out.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::checkpoint::{self, CheckpointDir, CheckpointError};
+use super::step::{StepSettings, train_step};
+use super::{Preview, Schedule, StepReport, TrainState};
+use crate::config::TrainConfig;
+use crate::data::{DataError, Loader};
+use crate::diffusion::{Loss, Model};
+use crate::error::ComponentError;
+use crate::logging::{LogError, Metrics, Record};
+
+/// What ends a run before its last step.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// A component failed.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The data failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A picture or the metrics could not be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// libtorch refused the optimizer's step.
+    #[error(transparent)]
+    Optimizer(#[from] anneal_torch::TorchError),
+    /// The loss or the gradient is not finite; no weight was touched.
+    #[error(
+        "step {step}: the loss is {loss} and the gradient's norm {grad_norm}; the weights are those of the step before"
+    )]
+    NonFinite {
+        /// The step that failed.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// Its gradient's norm.
+        grad_norm: f64,
+    },
+}
+
+/// Told what happens, and asked whether to go on.
+pub trait Watcher {
+    /// A step is done.
+    fn on_step(&mut self, _report: &StepReport) {}
+    /// A checkpoint is on disk.
+    fn on_saved(&mut self, _path: &Path) {}
+    /// Pictures are on disk.
+    fn on_preview(&mut self, _dir: &Path) {}
+    /// A signal that asks the run to save and stop.
+    fn stop(&mut self) -> Option<i32> {
+        None
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// A signal stopped it after a step; its state is saved.
+    Stopped(i32),
+}
+
+/// A run.
+pub struct Trainer {
+    /// The model.
+    pub model: Model,
+    /// The objective.
+    pub loss: Loss,
+    /// Everything a step changes.
+    pub state: TrainState,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// How long, and when to save.
+    pub settings: TrainConfig,
+    /// Seed of the run's random streams.
+    pub seed: u64,
+    /// The run's folder.
+    pub dir: PathBuf,
+    /// The resolved config, TOML.
+    pub config: String,
+    /// Plugins that take part, `id version sha256`.
+    pub plugins: Vec<String>,
+    /// A metrics line every so many steps.
+    pub metrics_every_steps: u64,
+    /// Pictures every so many steps.
+    pub preview: Option<(u64, Preview)>,
+}
+
+impl Trainer {
+    /// The folder of the run's checkpoints.
+    pub fn checkpoints(&self) -> CheckpointDir {
+        CheckpointDir::of_run(&self.dir)
+    }
+
+    /// Goes on from the newest checkpoint of the run's folder.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, or it belongs to another model or seed.
+    pub fn resume(&mut self) -> Result<PathBuf, CheckpointError> {
+        let path = self.checkpoints().latest()?;
+        let snapshot = checkpoint::load(&path)?;
+        if snapshot.seed != self.seed {
+            let reason = format!("it was trained with run.seed = {}, the config says {}", snapshot.seed, self.seed);
+            return Err(CheckpointError::Misfit { path, reason });
+        }
+        self.state.restore(&snapshot, &path)?;
+        Ok(path)
+    }
+
+    /// Trains to the last step, or to the next one after a signal.
+    ///
+    /// # Errors
+    /// When a component, the data or the disk fails, or a step is not finite. The newest checkpoint stays as it was.
+    pub fn run(&mut self, loader: &mut Loader, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
+        let mut metrics = Metrics::open(&self.dir.join("metrics.jsonl"))?;
+        metrics.rewind(self.state.position.step)?;
+        let step_settings = StepSettings {
+            seed: self.seed,
+            accumulate_batches: self.settings.accumulate_batches,
+            clip_grad_norm: self.settings.clip_grad_norm,
+        };
+        while self.state.position.step < self.settings.steps {
+            let report = train_step(
+                &mut self.state,
+                &self.model,
+                &mut self.loss,
+                &mut self.schedule,
+                &step_settings,
+                &mut || loader.next_batch(),
+            )?;
+            let last = report.step == self.settings.steps;
+            if last || report.step % self.metrics_every_steps == 0 {
+                metrics.append(&record(&report))?;
+            }
+            watcher.on_step(&report);
+            let stop = watcher.stop();
+            if last || stop.is_some() || report.step % self.settings.checkpoint_every_steps == 0 {
+                let path = self.save()?;
+                watcher.on_saved(&path);
+            }
+            if let Some(signal) = stop {
+                return Ok(Outcome::Stopped(signal));
+            }
+            self.previews(report.step, last, watcher)?;
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Writes a checkpoint of the state as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written; the older ones are untouched.
+    pub fn save(&self) -> Result<PathBuf, CheckpointError> {
+        let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins);
+        self.checkpoints().save(&snapshot, self.settings.keep_last)
+    }
+
+    fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
+        let Some((every, preview)) = &mut self.preview else { return Ok(()) };
+        if !last && step % *every != 0 {
+            return Ok(());
+        }
+        let dir = self.dir.join("previews").join(format!("step-{step:08}"));
+        preview.write(&self.model, self.state.ema.as_mut(), self.seed, &dir)?;
+        watcher.on_preview(&dir);
+        Ok(())
+    }
+}
+
+fn record(report: &StepReport) -> Record {
+    Record {
+        step: report.step,
+        loss: report.loss,
+        learning_rate: report.learning_rate,
+        grad_norm: report.grad_norm,
+        samples_seen: report.samples_seen,
+        seconds: report.seconds,
+        data_seconds: report.data_seconds,
+    }
+}

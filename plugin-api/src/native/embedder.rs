@@ -1,0 +1,288 @@
+//! What an author writes: an embedder, its parameters, and what a call gives and takes.
+
+use tch::Tensor;
+
+use super::error::{Error, Result};
+use crate::config::Config;
+
+/// Batch entries to embeddings.
+///
+/// The host calls one function of an instance at a time, from any thread.
+pub trait Embedder: Sized + Send + 'static {
+    /// Its settings: what a run config writes beside `plugin = "..."`.
+    type Config: Config;
+
+    /// An embedder with these settings. Parameters are declared here, in the same order every time.
+    ///
+    /// # Errors
+    /// When the settings contradict each other.
+    fn new(settings: Self::Config, params: &mut Params) -> Result<Self>;
+
+    /// Embeds the inputs of a call. Autograd records it as the host wants; inputs and parameters must not be written to.
+    ///
+    /// # Errors
+    /// When an input does not fit, or libtorch refuses an operation.
+    fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs>;
+}
+
+/// How the host fills a parameter before training, from the run's seed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Zeros.
+    Zeros,
+    /// Ones.
+    Ones,
+    /// Gaussian of mean 0.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Uniform in `[-bound, bound]`.
+    Uniform {
+        /// Largest magnitude.
+        bound: f64,
+    },
+}
+
+impl Init {
+    pub(super) fn to_json(self) -> String {
+        match self {
+            Self::Zeros => serde_json::json!({ "zeros": {} }),
+            Self::Ones => serde_json::json!({ "ones": {} }),
+            Self::Normal { std } => serde_json::json!({ "normal": { "std": std } }),
+            Self::Uniform { bound } => serde_json::json!({ "uniform": { "bound": bound } }),
+        }
+        .to_string()
+    }
+}
+
+/// A parameter as the host is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamDecl {
+    /// Its name within the embedder, `embedding.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// How it starts.
+    pub init: Init,
+    /// Saved, never trained.
+    pub buffer: bool,
+}
+
+/// A declared parameter; [`Call::param`] gives its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param(usize);
+
+/// The parameters an embedder declares. The host owns them: it initialises, trains, averages and saves them.
+#[derive(Debug, Default)]
+pub struct Params {
+    pub(super) decls: Vec<ParamDecl>,
+}
+
+impl Params {
+    /// A parameter that is trained where the run says `is_trainable`.
+    pub fn declare(&mut self, name: &str, shape: &[i64], init: Init) -> Param {
+        self.add(name, shape, init, false)
+    }
+
+    /// A tensor that is saved and never trained.
+    pub fn buffer(&mut self, name: &str, shape: &[i64], init: Init) -> Param {
+        self.add(name, shape, init, true)
+    }
+
+    fn add(&mut self, name: &str, shape: &[i64], init: Init, buffer: bool) -> Param {
+        self.decls.push(ParamDecl { name: name.to_owned(), shape: shape.to_vec(), init, buffer });
+        Param(self.decls.len() - 1)
+    }
+}
+
+/// Where random numbers come from.
+pub(super) type Draw<'a> = dyn Fn(&str, &[i64]) -> Result<Tensor> + 'a;
+
+/// What a call is about, beside its inputs.
+pub struct Call<'a> {
+    pub(super) num_scenes: i64,
+    pub(super) frames_per_scene: i64,
+    pub(super) training: bool,
+    pub(super) params: Vec<&'a Tensor>,
+    pub(super) draw: &'a Draw<'a>,
+}
+
+impl Call<'_> {
+    /// Scenes in the batch, `b`.
+    pub fn num_scenes(&self) -> i64 {
+        self.num_scenes
+    }
+
+    /// Frames of a scene, `t`.
+    pub fn frames_per_scene(&self) -> i64 {
+        self.frames_per_scene
+    }
+
+    /// Whether the call is part of training: random augmentation is on.
+    pub fn training(&self) -> bool {
+        self.training
+    }
+
+    /// The values of a parameter.
+    ///
+    /// # Panics
+    /// When `param` is another embedder's.
+    pub fn param(&self, param: Param) -> &Tensor {
+        self.params[param.0]
+    }
+
+    /// Standard normal numbers of `shape`, f32 on the CPU, from the random streams of the scenes; they do not depend
+    /// on how the batch is split. `purpose` tells apart the draws of one call.
+    ///
+    /// # Errors
+    /// When `shape[0]` is not a multiple of the number of scenes.
+    pub fn normal(&self, purpose: &str, shape: &[i64]) -> Result<Tensor> {
+        (self.draw)(purpose, shape)
+    }
+}
+
+/// An entry of the batch.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A tensor.
+    Tensor {
+        /// Its name in the batch.
+        name: String,
+        /// Its values.
+        tensor: &'a Tensor,
+    },
+    /// Texts, one a scene.
+    Texts {
+        /// Their name in the batch.
+        name: String,
+        /// The texts.
+        texts: Vec<String>,
+    },
+}
+
+impl Input<'_> {
+    /// Its name in the batch.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Tensor { name, .. } | Self::Texts { name, .. } => name,
+        }
+    }
+
+    /// Its values.
+    ///
+    /// # Errors
+    /// When it holds texts.
+    pub fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor { tensor, .. } => Ok(tensor),
+            Self::Texts { name, .. } => Err(Error::argument(format!("`{name}` holds texts, a tensor is wanted"))),
+        }
+    }
+
+    /// Its texts.
+    ///
+    /// # Errors
+    /// When it holds a tensor.
+    pub fn texts(&self) -> Result<&[String]> {
+        match self {
+            Self::Texts { texts, .. } => Ok(texts),
+            Self::Tensor { name, .. } => Err(Error::argument(format!("`{name}` holds a tensor, texts are wanted"))),
+        }
+    }
+}
+
+/// The inputs of a call, in the order of `input_keys`.
+#[derive(Debug)]
+pub struct Inputs<'a>(pub(super) Vec<Input<'a>>);
+
+impl<'a> Inputs<'a> {
+    /// All inputs.
+    pub fn iter(&self) -> std::slice::Iter<'_, Input<'a>> {
+        self.0.iter()
+    }
+
+    /// The only input, a tensor.
+    ///
+    /// # Errors
+    /// When there is not exactly one input, or it holds texts.
+    pub fn tensor(&self) -> Result<&Tensor> {
+        self.only()?.tensor()
+    }
+
+    /// The only input, texts.
+    ///
+    /// # Errors
+    /// When there is not exactly one input, or it holds a tensor.
+    pub fn texts(&self) -> Result<&[String]> {
+        self.only()?.texts()
+    }
+
+    fn only(&self) -> Result<&Input<'a>> {
+        match self.0.as_slice() {
+            [input] => Ok(input),
+            several => {
+                let names: Vec<&str> = several.iter().map(Input::name).collect();
+                Err(Error::argument(format!("wants one input, got {}: {}", names.len(), names.join(", "))))
+            }
+        }
+    }
+}
+
+/// Where an embedding goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// `[n, d]`, added to the time embedding.
+    Vector,
+    /// `[n, s, d]`, the context of cross-attention.
+    Crossattn,
+    /// `[n, c, h, w]`, concatenated to the network's input.
+    Concat,
+    /// Reference views.
+    CondView,
+    /// The input view's frames.
+    CondMotion,
+}
+
+impl Slot {
+    /// Its name in the ABI.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::Crossattn => "crossattn",
+            Self::Concat => "concat",
+            Self::CondView => "cond_view",
+            Self::CondMotion => "cond_motion",
+        }
+    }
+}
+
+/// The embeddings of a call.
+#[derive(Debug, Default)]
+pub struct Outputs(pub(super) Vec<(Option<Slot>, Tensor)>);
+
+impl Outputs {
+    /// An embedding whose rank says where it goes: 2 vector, 3 crossattn, 4 or 5 concat.
+    pub fn by_rank(embedding: Tensor) -> Self {
+        Self(vec![(None, embedding)])
+    }
+
+    /// An embedding for a slot.
+    pub fn to(slot: Slot, embedding: Tensor) -> Self {
+        Self(vec![(Some(slot), embedding)])
+    }
+
+    /// One more embedding, for a slot.
+    #[must_use]
+    pub fn and(mut self, slot: Slot, embedding: Tensor) -> Self {
+        self.0.push((Some(slot), embedding));
+        self
+    }
+}
+
+impl FromIterator<Tensor> for Outputs {
+    /// Embeddings whose ranks say where they go.
+    fn from_iter<I: IntoIterator<Item = Tensor>>(embeddings: I) -> Self {
+        Self(embeddings.into_iter().map(|embedding| (None, embedding)).collect())
+    }
+}

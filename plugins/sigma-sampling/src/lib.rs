@@ -1,0 +1,125 @@
+//! Distributions of sigma in training.
+
+use plugin_api::wasm::{ddpm, prelude::*};
+
+/// Log-normal: `ln(sigma)` has mean `p_mean` and standard deviation `p_std` (Karras et al. 2022, table 1).
+#[derive(Config)]
+struct Edm {
+    /// Mean of `ln(sigma)`.
+    #[config(default = -1.2, min = -20.0, max = 20.0)]
+    p_mean: f64,
+    /// Standard deviation of `ln(sigma)`.
+    #[config(default = 1.2, min = 0.0, max = 20.0)]
+    p_std: f64,
+}
+
+impl SigmaSampling for Edm {
+    fn draw_kind(&self) -> DrawKind {
+        DrawKind::Gaussian
+    }
+
+    fn sigma(&self, draw: f64) -> Result<f64> {
+        Ok((self.p_mean + self.p_std * draw).exp())
+    }
+}
+
+/// Uniform over the steps of a DDPM.
+#[derive(Config)]
+#[config(check = Self::check)]
+struct DiscreteConfig {
+    /// Number of sigmas to choose from.
+    #[config(default = 1000, min = 1, max = 100_000)]
+    num_idx: u32,
+    /// First beta.
+    #[config(default = 0.00085, exclusive_min = 0.0, exclusive_max = 1.0)]
+    linear_start: f64,
+    /// Last beta.
+    #[config(default = 0.012, exclusive_min = 0.0, exclusive_max = 1.0)]
+    linear_end: f64,
+    /// Steps of the whole schedule; at least `num_idx`.
+    #[config(default = 1000, min = 1, max = 100_000)]
+    num_timesteps: u32,
+    /// Whether index 0 is the smallest sigma, as networks of discrete steps count.
+    #[config(default = true)]
+    flip: bool,
+}
+
+impl DiscreteConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.num_idx <= self.num_timesteps {
+            return Ok(());
+        }
+        let message = format!("{} is more than num_timesteps = {}", self.num_idx, self.num_timesteps);
+        Err(ConfigError::new("/num_idx", message))
+    }
+}
+
+struct Discrete {
+    sigmas: Vec<f64>,
+}
+
+impl Entry for Discrete {
+    type Config = DiscreteConfig;
+
+    fn new(config: DiscreteConfig) -> Result<Self> {
+        let mut sigmas = ddpm::sigmas(config.num_idx, config.num_timesteps, config.linear_start, config.linear_end)?;
+        if config.flip {
+            sigmas.reverse();
+        }
+        Ok(Self { sigmas })
+    }
+}
+
+impl SigmaSampling for Discrete {
+    fn draw_kind(&self) -> DrawKind {
+        DrawKind::Uniform
+    }
+
+    fn sigma(&self, draw: f64) -> Result<f64> {
+        // A draw just below 1 can round up to the length.
+        let idx = (draw * self.sigmas.len() as f64) as usize;
+        Ok(self.sigmas[idx.min(self.sigmas.len() - 1)])
+    }
+}
+
+export_plugin! { sigma_sampling "edm" => Edm, "discrete" => Discrete }
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::wasm::build;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn edm_is_the_references() {
+        let edm: Edm = build(json!({}).as_object().unwrap()).unwrap();
+        for (draw, expected) in [(-0.8174921, 0.1129296), (0.839322, 0.8246356), (2.294605, 4.7281127)] {
+            assert!((edm.sigma(draw).unwrap() / expected - 1.0).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn discrete_maps_the_unit_interval_onto_the_table() {
+        let table: Discrete = build(json!({}).as_object().unwrap()).unwrap();
+        for (idx, expected) in [(0, 0.0291672), (349, 0.9838172), (858, 6.7348995), (999, 14.6146412)] {
+            let middle = (f64::from(idx) + 0.5) / 1000.0;
+            assert!((table.sigma(middle).unwrap() / expected - 1.0).abs() < 2e-6, "{idx}");
+        }
+        assert_eq!(table.sigma(f64::EPSILON).unwrap(), table.sigmas[0]);
+        assert_eq!(table.sigma(1.0 - f64::EPSILON / 2.0).unwrap(), table.sigmas[999]);
+    }
+
+    #[test]
+    fn unflipped_tables_count_from_the_largest_sigma() {
+        let table: Discrete = build(json!({ "flip": false, "num_idx": 5 }).as_object().unwrap()).unwrap();
+        assert!((table.sigma(0.1).unwrap() - 14.61464).abs() < 1e-4);
+        assert!((table.sigma(0.9).unwrap() - 0.56928).abs() < 1e-4);
+        assert!(build::<Discrete>(json!({ "num_idx": 1001 }).as_object().unwrap()).is_err());
+    }
+
+    #[test]
+    fn committed_schemas_are_those_of_the_settings() {
+        PLUGIN.assert_schemas(env!("CARGO_MANIFEST_DIR"));
+    }
+}

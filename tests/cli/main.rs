@@ -1,0 +1,11 @@
+//! The binary as people run it: what it writes, what it says, and the code it ends with.
+
+mod bad_input;
+mod config_and_plugins;
+mod demo;
+mod faults;
+mod options;
+mod resume;
+mod run;
+mod sampling;
+mod signals;

@@ -1,0 +1,50 @@
+//! A resumed run is the unbroken run, bit for bit.
+
+use crate::run::{checkpoint_file, metrics, train};
+
+const FILES: [&str; 3] = ["model.safetensors", "ema.safetensors", "optimizer.safetensors"];
+
+#[test]
+fn twenty_steps_and_twenty_more_are_forty() {
+    let (straight, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(straight.path(), &["train.steps=40"], &[]).succeeds();
+    train(broken.path(), &["train.steps=20"], &[]).succeeds();
+    let resumed = train(broken.path(), &["train.steps=40"], &["--resume"]).succeeds();
+    assert!(resumed.out.contains("at step 20"), "{}", resumed.out);
+    for file in FILES {
+        assert!(
+            checkpoint_file(straight.path(), 40, file) == checkpoint_file(broken.path(), 40, file),
+            "{file} differs"
+        );
+    }
+    // The curve has every step once, and the same losses.
+    let losses = |dir: &std::path::Path| -> Vec<_> {
+        metrics(dir).iter().map(|m| (m["step"].clone(), m["loss"].clone())).collect()
+    };
+    assert_eq!(losses(straight.path()), losses(broken.path()));
+    assert_eq!(losses(straight.path()).len(), 40);
+}
+
+#[test]
+fn workers_and_prefetch_do_not_change_a_run() {
+    let weights: Vec<Vec<u8>> =
+        [["data.workers=0", "data.prefetch_batches=1"], ["data.workers=3", "data.prefetch_batches=7"]]
+            .iter()
+            .map(|sets| {
+                let dir = tempfile::tempdir().unwrap();
+                train(dir.path(), &[sets[0], sets[1], "train.steps=6"], &[]).succeeds();
+                checkpoint_file(dir.path(), 6, "model.safetensors")
+            })
+            .collect();
+    assert!(weights[0] == weights[1]);
+}
+
+#[test]
+fn training_on_a_run_again_needs_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    train(dir.path(), &["train.steps=1"], &[]).succeeds();
+    train(dir.path(), &["train.steps=2"], &[]).fails(6, &["already holds a run", "--resume"]);
+    train(dir.path(), &["train.steps=2", "run.seed=5"], &["--resume"]).fails(6, &["run.seed"]);
+    train(dir.path(), &["train.steps=2", "model.network.model_channels=64"], &["--resume"])
+        .fails(6, &["model.diffusion_model."]);
+}
