@@ -19,8 +19,9 @@ fn main() {
         .flag_if_supported("-fno-trapping-math")
         .file("cpp/geglu.cpp")
         .file("cpp/small_conv.cpp")
+        .file("cpp/winograd.cpp")
         .compile("anneal_torch_loops");
-    build.opt_level(2).file("cpp/ops.cpp").file("cpp/checkpoint.cpp").compile("anneal_torch_shim");
+    build.opt_level(2).file("cpp/ops.cpp").file("cpp/checkpoint.cpp").file("cpp/conv.cpp").compile("anneal_torch_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

@@ -1,4 +1,5 @@
 // GEGLU on the CPU in one pass over memory each way; libtorch's separate operations take eight, and keep twice as much.
+#include "conv.h"
 #include "shim.h"
 
 #include <ATen/Parallel.h>
@@ -16,13 +17,6 @@
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// The loops below vectorise; where the machine has AVX2 and FMA their wider version runs.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define ANNEAL_WIDE __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define ANNEAL_WIDE
-#endif
 
 namespace {
 

@@ -1,17 +1,16 @@
 // Convolutions over few pixels on the CPU, as one matrix product over all images: oneDNN's kernels vectorise along a row
 // of pixels, and a row of two or four leaves them half idle.
-#include "shim.h"
+#include "conv.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -123,18 +122,6 @@ struct SmallConv : torch::autograd::Function<SmallConv> {
 
 }  // namespace
 
-// x [n, c, h, w], weight [out, c, kh, kw] with odd kh and kw, bias [out]; stride 1, padding kh/2 and kw/2.
-extern "C" int anneal_torch_small_conv(Tensor *x, Tensor *weight, Tensor *bias, Tensor **out) {
-  ANNEAL_GUARD({
-    int64_t kh = weight->size(2), kw = weight->size(3);
-    TORCH_CHECK(x->dim() == 4 && kh % 2 == 1 && kw % 2 == 1 && x->size(1) == weight->size(1),
-                "a small convolution of ", x->sizes(), " by ", weight->sizes());
-    auto plain = [](const Tensor &t) { return t.device().is_cpu() && t.scalar_type() == at::kFloat; };
-    if (plain(*x) && plain(*weight) && plain(*bias) && !at::autocast::is_autocast_enabled(at::kCPU)) {
-      *out = new Tensor(SmallConv::apply(*x, *weight, *bias));
-    } else {
-      // By this name, because autocast lowers its precision and leaves the general `convolution` alone.
-      *out = new Tensor(at::conv2d(*x, *weight, *bias, {1, 1}, {kh / 2, kw / 2}));
-    }
-  })
+Tensor anneal::small_conv(const Tensor &x, const Tensor &weight, const Tensor &bias) {
+  return SmallConv::apply(x, weight, bias);
 }

@@ -1,11 +1,14 @@
-//! Convolutions over few pixels.
+//! Convolutions that keep the size of their input, by the fastest way there is for them.
 
 use tch::Tensor;
 
 use crate::ffi::{self, TorchError, check};
 
-/// A convolution of stride 1 with padding `kh/2` and `kw/2`, made for images of few pixels (up to 4x4): on the CPU in f32
-/// it is one matrix product over all images, elsewhere libtorch's own convolution.
+/// A convolution of stride 1 with padding `kh/2` and `kw/2`.
+///
+/// On the CPU in f32 images of few pixels (up to 4x4) become one matrix product, and wide 3x3 convolutions go by
+/// Winograd's minimal filtering, whose results differ from the direct sum by about 1e-5 of the largest. Anything else is
+/// libtorch's own convolution.
 ///
 /// # Shapes
 /// - `x`: `[n, c, h, w]`
@@ -15,11 +18,11 @@ use crate::ffi::{self, TorchError, check};
 ///
 /// # Errors
 /// When shapes do not fit or a kernel is even.
-pub fn small_conv(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TorchError> {
+pub fn conv_same(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TorchError> {
     let mut out = std::ptr::null_mut();
     // SAFETY: the handles are live for the call, and on success `out` is a new tensor that we own.
     unsafe {
-        check(ffi::anneal_torch_small_conv(
+        check(ffi::anneal_torch_conv_same(
             x.as_ptr().cast_mut(),
             weight.as_ptr().cast_mut(),
             bias.as_ptr().cast_mut(),
@@ -42,14 +45,14 @@ mod tests {
         let cotangent = Tensor::randn([n, c_out, h, w], F32);
         let grads =
             |y: &Tensor| Tensor::run_backward(&[(y * &cotangent).sum(Kind::Float)], &[&x, &weight, &bias], true, false);
-        let got = small_conv(&x, &weight, &bias).unwrap();
+        let got = conv_same(&x, &weight, &bias).unwrap();
         let want = x.conv2d(&weight, Some(&bias), [1, 1], [kh / 2, kw / 2], [1, 1], 1);
         let mut pairs = vec![(got.copy(), want.copy())];
         pairs.extend(grads(&got).into_iter().zip(grads(&want)));
         for (got, want) in pairs {
             assert_eq!(got.size(), want.size());
             let (worst, largest) = ((&got - &want).abs().max().double_value(&[]), want.abs().max().double_value(&[]));
-            assert!(worst < 1e-5 * largest, "{worst} of {largest}");
+            assert!(worst < 3e-5 * largest, "{worst} of {largest}");
         }
     }
 
@@ -60,23 +63,27 @@ mod tests {
         agrees(1, 1, 2, [1, 1], [3, 3]);
         agrees(2, 3, 4, [2, 5], [3, 1]);
         agrees(2, 3, 4, [3, 2], [5, 3]);
+        agrees(2, 32, 40, [8, 8], [3, 3]);
+        agrees(3, 37, 33, [9, 11], [3, 3]);
+        agrees(1, 64, 32, [16, 5], [3, 3]);
+        agrees(2, 4, 5, [9, 9], [3, 3]);
     }
 
     #[test]
     fn inputs_need_not_be_contiguous_and_kinds_other_than_f32_work() {
         let x = Tensor::randn([3, 2, 4, 4], F32).transpose(0, 1);
         let (weight, bias) = (Tensor::randn([5, 3, 3, 3], F32), Tensor::randn([5], F32));
-        let want = small_conv(&x.contiguous(), &weight, &bias).unwrap();
-        assert!(small_conv(&x, &weight, &bias).unwrap().equal(&want));
+        let want = conv_same(&x.contiguous(), &weight, &bias).unwrap();
+        assert!(conv_same(&x, &weight, &bias).unwrap().equal(&want));
         let double = |t: &Tensor| t.to_kind(Kind::Double);
-        let same = small_conv(&double(&x), &double(&weight), &double(&bias)).unwrap() - double(&want);
+        let same = conv_same(&double(&x), &double(&weight), &double(&bias)).unwrap() - double(&want);
         assert!(same.abs().max().double_value(&[]) < 1e-4);
     }
 
     #[test]
     fn misfits_are_errors() {
         let (x, bias) = (Tensor::zeros([1, 2, 4, 4], F32), Tensor::zeros([3], F32));
-        assert!(small_conv(&x, &Tensor::zeros([3, 2, 2, 2], F32), &bias).is_err());
-        assert!(small_conv(&x, &Tensor::zeros([3, 4, 3, 3], F32), &bias).is_err());
+        assert!(conv_same(&x, &Tensor::zeros([3, 2, 2, 2], F32), &bias).is_err());
+        assert!(conv_same(&x, &Tensor::zeros([3, 4, 3, 3], F32), &bias).is_err());
     }
 }

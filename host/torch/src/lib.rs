@@ -8,7 +8,7 @@ pub mod activation;
 pub mod autocast;
 /// Activation checkpointing.
 pub mod checkpoint;
-/// Convolutions over few pixels.
+/// Convolutions that keep the size of their input.
 pub mod conv;
 /// CUDA, loaded at run time.
 pub mod cuda;

@@ -1,6 +1,6 @@
 //! The convolution, in one to three dimensions.
 
-use anneal_torch::conv::small_conv;
+use anneal_torch::conv::conv_same;
 use tch::Tensor;
 
 use crate::params::{Init, Path};
@@ -78,15 +78,15 @@ impl Conv {
                 let tokens = to_tokens(x).linear(&self.weight.flatten(1, 3), Some(&self.bias));
                 to_pixels(&tokens, h, w)
             }
-            (&[_, _], &[h, w]) if keeps_size && h * w <= FEW_PIXELS => {
-                small_conv(x, &self.weight, &self.bias).unwrap_or_else(|error| panic!("{error}"))
+            (&[_, _], _) if keeps_size => {
+                conv_same(x, &self.weight, &self.bias).unwrap_or_else(|error| panic!("{error}"))
             }
             _ => convolve(x, &self.weight, &self.bias, &self.stride, &self.padding),
         }
     }
 }
 
-/// Up to so many pixels an image, a convolution on the CPU is faster as a matrix product over all images.
+/// Up to so many pixels an image, a kernel of one pixel is faster on the CPU as one matrix product over all images.
 const FEW_PIXELS: i64 = 16;
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
