@@ -49,7 +49,7 @@ unsafe extern "C" {
         kind: c_int,
         out: *mut *mut C_tensor,
     ) -> c_int;
-    pub(crate) fn anneal_torch_geglu(x: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_geglu(x: *mut C_tensor, bias: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_conv_same(
         x: *mut C_tensor,
         weight: *mut C_tensor,

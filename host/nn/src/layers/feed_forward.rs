@@ -4,12 +4,13 @@ use anneal_torch::activation::geglu;
 use tch::Tensor;
 
 use super::{Linear, LinearConfig, dropout};
-use crate::params::Path;
+use crate::params::{Init, Path};
 
 /// Linear, GEGLU (Shazeer 2020), dropout, linear; four times as wide inside.
 #[derive(Debug)]
 pub struct FeedForward {
-    project_in: Linear,
+    weight_in: Tensor,
+    bias_in: Tensor,
     project_out: Linear,
     dropout: f64,
 }
@@ -19,8 +20,11 @@ impl FeedForward {
     pub fn new(path: &Path, inputs: i64, outputs: i64, dropout: f64) -> Self {
         let net = path.sub("net");
         let hidden = 4 * inputs;
+        let proj = net.sub(0).sub("proj");
+        let init = Init::fan_in(inputs);
         Self {
-            project_in: Linear::new(&net.sub(0).sub("proj"), LinearConfig::new(inputs, 2 * hidden)),
+            weight_in: proj.param("weight", &[2 * hidden, inputs], init),
+            bias_in: proj.param("bias", &[2 * hidden], init),
             project_out: Linear::new(&net.sub(2), LinearConfig::new(hidden, outputs)),
             dropout,
         }
@@ -30,7 +34,9 @@ impl FeedForward {
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let hidden = geglu(&self.project_in.forward(x)).unwrap_or_else(|error| panic!("{error}"));
+        // The bias is left to GEGLU, which reads every hidden value anyway.
+        let hidden = x.linear::<&Tensor>(&self.weight_in, None);
+        let hidden = geglu(&hidden, &self.bias_in).unwrap_or_else(|error| panic!("{error}"));
         self.project_out.forward(&dropout(hidden, self.dropout, train))
     }
 }
