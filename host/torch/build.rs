@@ -13,18 +13,24 @@ fn main() {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").warnings(false).include(&include).include(include.join("torch/csrc/api/include"));
     // Loops of our own want the vectoriser: it starts at level 3, and not where a comparison could trap.
-    build
-        .clone()
-        .opt_level(3)
-        .flag_if_supported("-fno-trapping-math")
-        .file("cpp/geglu.cpp")
-        .file("cpp/small_conv.cpp")
-        .file("cpp/winograd.cpp")
-        .compile("anneal_torch_loops");
+    let mut loops = build.clone();
+    loops.opt_level(3).flag_if_supported("-fno-trapping-math");
+    // `at::parallel_for` is a plain loop without OpenMP. The threads have to be libtorch's, which are GCC's.
+    let threads = loops.get_compiler().is_like_gnu();
+    if threads {
+        loops.flag("-fopenmp");
+    }
+    for file in ["geglu", "small_conv", "winograd", "winograd_time"] {
+        loops.file(format!("cpp/{file}.cpp"));
+    }
+    loops.compile("anneal_torch_loops");
     build.opt_level(2).file("cpp/ops.cpp").file("cpp/checkpoint.cpp").file("cpp/conv.cpp").compile("anneal_torch_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
+    if threads {
+        println!("cargo:rustc-link-lib=gomp");
+    }
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     // Dependents read this as DEP_ANNEAL_TORCH_LIB.
     println!("cargo:lib={}", lib.display());

@@ -13,7 +13,7 @@ namespace {
 // Up to so many pixels an image, all images are one matrix product.
 constexpr int64_t FEW_PIXELS = 16;
 // From so many pixels and channels, Winograd's fewer multiplications outweigh its transforms.
-constexpr int64_t MANY_PIXELS = 64, MANY_CHANNELS = 32;
+constexpr int64_t MANY_PIXELS = 64, MANY_CHANNELS = 32, MANY_FRAMES = 4;
 
 Tensor conv_same(const Tensor &x, const Tensor &weight, const Tensor &bias) {
   int64_t kh = weight.size(2), kw = weight.size(3), pixels = x.size(2) * x.size(3);
@@ -22,6 +22,8 @@ Tensor conv_same(const Tensor &x, const Tensor &weight, const Tensor &bias) {
     if (pixels <= FEW_PIXELS) return anneal::small_conv(x, weight, bias);
     bool wide = std::min(weight.size(0), weight.size(1)) >= MANY_CHANNELS;
     if (kh == 3 && kw == 3 && wide && pixels >= MANY_PIXELS) return anneal::winograd_conv(x, weight, bias);
+    bool video = x.size(2) >= MANY_FRAMES && pixels >= MANY_PIXELS;
+    if (kh == 3 && kw == 1 && wide && video) return anneal::winograd_time_conv(x, weight, bias);
   }
   // By this name, because autocast lowers its precision and leaves the general `convolution` alone.
   return at::conv2d(x, weight, bias, {1, 1}, {kh / 2, kw / 2});

@@ -9,9 +9,13 @@
 #define ANNEAL_WIDE
 #endif
 
+#define ANNEAL_INLINE __attribute__((always_inline)) inline
+
 namespace anneal {
 // x [n, c, h, w], weight [out, c, kh, kw], bias [out] -> [n, out, h, w]; with a gradient.
 at::Tensor small_conv(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias);
 // The same for 3x3 kernels.
 at::Tensor winograd_conv(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias);
+// The same for 3x1 kernels: x [b, c, t, pixels], a convolution over time.
+at::Tensor winograd_time_conv(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias);
 }  // namespace anneal

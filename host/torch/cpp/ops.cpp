@@ -5,7 +5,12 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
 #include <torch/version.h>
+
+#include <memory>
+#include <utility>
 
 namespace anneal {
 std::string &last_error() {
@@ -15,6 +20,22 @@ std::string &last_error() {
 }  // namespace anneal
 
 using at::Tensor;
+
+namespace {
+// Moves the first gradient that arrives into a tensor of ours; backward adds the next ones there by itself. The first is
+// thus copied, not added to zeros, and its own memory is free again before the next parameter's gradient comes.
+struct GradHome : torch::autograd::PostAccumulateGradHook {
+  Tensor home;
+  explicit GradHome(Tensor home) : home(std::move(home)) {}
+  void operator()(const Tensor &param) override {
+    Tensor &grad = param.mutable_grad();
+    if (!grad.defined() || grad.is_alias_of(home)) return;
+    at::NoGradGuard no_grad;
+    home.copy_(grad);
+    grad = home;
+  }
+};
+}  // namespace
 
 extern "C" {
 
@@ -30,17 +51,16 @@ int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tenso
   })
 }
 
-// A null view clears the gradient.
-int anneal_torch_set_grad(Tensor *param, Tensor *view) {
+int anneal_torch_keep_grad_in(Tensor *param, Tensor *home) {
   ANNEAL_GUARD({
-    if (view) {
-      TORCH_CHECK(view->sizes() == param->sizes() && view->dtype() == param->dtype() && view->device() == param->device(),
-                  "a gradient of shape ", view->sizes(), " for a parameter of shape ", param->sizes());
-      param->mutable_grad() = *view;
-    } else {
-      param->mutable_grad().reset();
-    }
+    TORCH_CHECK(home->sizes() == param->sizes() && home->dtype() == param->dtype() && home->device() == param->device(),
+                "a gradient of shape ", home->sizes(), " for a parameter of shape ", param->sizes());
+    torch::autograd::impl::set_post_acc_grad_hooks(*param, std::make_unique<GradHome>(*home));
   })
+}
+
+int anneal_torch_clear_grad(Tensor *param) {
+  ANNEAL_GUARD({ param->mutable_grad().reset(); })
 }
 
 int anneal_torch_has_grad(Tensor *param) { return param->grad().defined() ? 1 : 0; }

@@ -6,6 +6,7 @@
 //
 // The products in the middle are taken over channels and tiles, for each of the 36 frequencies of a tile.
 #include "conv.h"
+#include "winograd.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -25,39 +26,10 @@ using torch::autograd::variable_list;
 
 namespace {
 
-#define ANNEAL_INLINE __attribute__((always_inline)) inline
+using namespace anneal::winograd;
 
-constexpr int64_t LANES = 8, TILE = 4, SIDE = 6, TAPS = 3, FREQUENCIES = SIDE * SIDE;
+constexpr int64_t LANES = 8, FREQUENCIES = SIDE * SIDE;
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
-
-template <int ROWS, int COLS>
-struct Matrix {
-  float at[ROWS][COLS];
-  constexpr Matrix<COLS, ROWS> transposed() const {
-    Matrix<COLS, ROWS> t{};
-    for (int i = 0; i < ROWS; i++) {
-      for (int j = 0; j < COLS; j++) t.at[j][i] = at[i][j];
-    }
-    return t;
-  }
-};
-
-constexpr Matrix<6, 6> BT{{{4, 0, -5, 0, 1, 0},
-                           {0, -4, -4, 1, 1, 0},
-                           {0, 4, -4, -1, 1, 0},
-                           {0, -2, -1, 2, 1, 0},
-                           {0, 2, -1, -2, 1, 0},
-                           {0, 4, 0, -5, 0, 1}}};
-constexpr Matrix<6, 3> G{{{1.f / 4, 0, 0},
-                          {-1.f / 6, -1.f / 6, -1.f / 6},
-                          {-1.f / 6, 1.f / 6, -1.f / 6},
-                          {1.f / 24, 1.f / 12, 1.f / 6},
-                          {1.f / 24, -1.f / 12, 1.f / 6},
-                          {0, 0, 1}}};
-constexpr Matrix<4, 6> AT{{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}}};
-constexpr Matrix<6, 6> B = BT.transposed();
-constexpr Matrix<3, 6> GT = G.transposed();
-constexpr Matrix<6, 4> A = AT.transposed();
 
 // One row of M times a column of `in`; zeros of M cost nothing once the loops are unrolled.
 template <int OUT, int IN>
@@ -231,11 +203,6 @@ ANNEAL_WIDE void transform_back_dw(const float *du, float *dw, int64_t out, int6
       }
     }
   }
-}
-
-template <typename Part>
-void over_channels(int64_t channels, Part part) {
-  at::parallel_for(0, channels, std::max<int64_t>(1, channels / at::get_num_threads()), part);
 }
 
 Tensor frequencies_of_x(const Tensor &x, const Grid &g) {

@@ -6,8 +6,8 @@ use crate::ffi::{self, TorchError, check};
 
 /// A convolution of stride 1 with padding `kh/2` and `kw/2`.
 ///
-/// On the CPU in f32 images of few pixels (up to 4x4) become one matrix product, and wide 3x3 convolutions go by
-/// Winograd's minimal filtering, whose results differ from the direct sum by about 1e-5 of the largest. Anything else is
+/// On the CPU in f32 images of few pixels (up to 4x4) become one matrix product, and wide convolutions of 3x3 and 3x1
+/// go by Winograd's minimal filtering, whose results differ from the direct sum by about 1e-5 of the largest. Anything else is
 /// libtorch's own convolution.
 ///
 /// # Shapes
@@ -67,6 +67,9 @@ mod tests {
         agrees(3, 37, 33, [9, 11], [3, 3]);
         agrees(1, 64, 32, [16, 5], [3, 3]);
         agrees(2, 4, 5, [9, 9], [3, 3]);
+        agrees(1, 32, 48, [8, 9], [3, 1]);
+        agrees(2, 37, 33, [5, 16], [3, 1]);
+        agrees(2, 32, 32, [14, 7], [3, 1]);
     }
 
     #[test]

@@ -39,7 +39,8 @@ unsafe extern "C" {
         weight_decay: f64,
         eps: f64,
     ) -> c_int;
-    pub(crate) fn anneal_torch_set_grad(param: *mut C_tensor, view: *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_keep_grad_in(param: *mut C_tensor, home: *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_clear_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;

@@ -7,17 +7,23 @@ use tch::{Kind, Tensor};
 
 use crate::ffi::{self, TorchError, check};
 
-/// Makes `view` the gradient of `param`, so that backward adds into it; `None` clears the gradient.
+/// Has every gradient of `param`, a leaf, arrive in `home`: the first after [`clear_grad`] replaces what is there, the next
+/// ones are added.
 ///
 /// # Errors
 /// When shapes, kinds or devices differ.
-pub fn set_grad(param: &Tensor, view: Option<&Tensor>) -> Result<(), TorchError> {
-    let view = view.map_or(std::ptr::null_mut(), |view| view.as_ptr().cast_mut());
-    // SAFETY: both handles are live for the call; the shim takes a reference of its own on the view.
-    check(unsafe { ffi::anneal_torch_set_grad(param.as_ptr().cast_mut(), view) })
+pub fn keep_grad_in(param: &Tensor, home: &Tensor) -> Result<(), TorchError> {
+    // SAFETY: both handles are live for the call; the shim takes a reference of its own on `home`.
+    check(unsafe { ffi::anneal_torch_keep_grad_in(param.as_ptr().cast_mut(), home.as_ptr().cast_mut()) })
 }
 
-/// Whether backward has given `param` a gradient, or one was set.
+/// Leaves `param` without a gradient.
+pub fn clear_grad(param: &Tensor) {
+    // SAFETY: the handle is live for the call, and dropping a gradient cannot fail.
+    unsafe { ffi::anneal_torch_clear_grad(param.as_ptr().cast_mut()) };
+}
+
+/// Whether backward has given `param` a gradient.
 pub fn has_grad(param: &Tensor) -> bool {
     // SAFETY: the handle is live for the call.
     unsafe { ffi::anneal_torch_has_grad(param.as_ptr().cast_mut()) != 0 }
@@ -88,17 +94,19 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn backward_adds_into_a_view() {
-        let flat = Tensor::zeros([6], (Kind::Float, Device::Cpu));
+    fn gradients_come_home() {
+        let flat = Tensor::full([6], 9.0, (Kind::Float, Device::Cpu));
         let p = Tensor::ones([2, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        assert!(!has_grad(&p));
-        set_grad(&p, Some(&flat.narrow(0, 1, 4).view([2, 2]))).unwrap();
-        (&p * 3.0).sum(Kind::Float).backward();
-        (&p * 1.0).sum(Kind::Float).backward();
-        assert_eq!(Vec::<f32>::try_from(&flat).unwrap(), [0.0, 4.0, 4.0, 4.0, 4.0, 0.0]);
-        set_grad(&p, None).unwrap();
-        assert!(!has_grad(&p));
-        assert!(set_grad(&p, Some(&flat)).is_err());
+        keep_grad_in(&p, &flat.narrow(0, 1, 4).view([2, 2])).unwrap();
+        for _ in 0..2 {
+            assert!(!has_grad(&p));
+            (&p * 3.0).sum(Kind::Float).backward();
+            (&p * 1.0).sum(Kind::Float).backward();
+            assert_eq!(Vec::<f32>::try_from(&flat).unwrap(), [9.0, 4.0, 4.0, 4.0, 4.0, 9.0]);
+            assert_eq!(p.grad().data_ptr(), flat.get(1).data_ptr());
+            clear_grad(&p);
+        }
+        assert!(keep_grad_in(&p, &flat).is_err());
     }
 
     #[test]

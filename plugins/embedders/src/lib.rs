@@ -5,6 +5,7 @@ mod class;
 mod frames_concat;
 mod identity;
 mod spatial_rescaler;
+mod fourier;
 
 use plugin_api::native::prelude::*;
 
@@ -14,6 +15,7 @@ export_plugin! {
     embedder "frames-concat" => frames_concat::FramesConcat,
     embedder "identity" => identity::Identity,
     embedder "spatial-rescaler" => spatial_rescaler::SpatialRescaler,
+    embedder "fourier" => fourier::Fourier,
 }
 
 #[cfg(test)]
@@ -34,5 +36,6 @@ mod tests {
         check::<frames_concat::FramesConcat>("frames-concat");
         check::<identity::Identity>("identity");
         check::<spatial_rescaler::SpatialRescaler>("spatial-rescaler");
+        check::<fourier::Fourier>("fourier");
     }
 }

@@ -19,6 +19,8 @@ const MEASURES_A_SECOND: f32 = 12.0;
 /// - `cond_image` `[num_times, 3, h, w]`, the conditioning view at each time
 /// - `polar_rad` `[t]`, a right angle less the elevation; `azimuth_rad` `[t]` in `[0, 2 pi)`, from the conditioning
 ///   view, which is at 0 (as SV3D)
+/// - `camera` `[t, 6, h, w]`, the ray through each pixel in Pluecker coordinates, turned so that the conditioning view is at
+///   azimuth 0; in radii of the ball that holds the model
 /// - `animation` `[1]` i64, and its name as the text `animation_name`
 /// - `clip_time` `[t]`, seconds into the animation
 /// - `image_only_indicator` `[1, t]`; the integers `num_video_frames` = t and `num_views`
@@ -104,6 +106,12 @@ impl Source for MeshOrbit {
             }
         }
 
+        let mut rays = Vec::new();
+        for azimuth in &azimuths {
+            let camera = Camera::on_orbit(self.centre, self.radius, *azimuth as f32, elevation as f32);
+            camera.append_rays(config.size, &mut rays);
+        }
+
         let (times, views, side) = (config.num_times as usize, config.num_views as usize, i64::from(config.size));
         let frames = (times * views) as i64;
         let frame =
@@ -118,6 +126,7 @@ impl Source for MeshOrbit {
         }
         sample.put("polar_rad", Entry::f32(&[frames], vec![(FRAC_PI_2 - elevation) as f32; times * views]));
         sample.put("azimuth_rad", Entry::f32(&[frames], azimuth_rows.repeat(times)));
+        sample.put("camera", Entry::f32(&[frames, 6, side, side], rays.repeat(times)));
         sample.put("clip_time", Entry::f32(&[frames], clip_times));
         sample.put("animation", Entry::class(clip));
         sample.put_frames(Entry::f32(&[frames, 3, side, side], planes));
@@ -278,6 +287,9 @@ mod tests {
         let faces: Vec<_> = (0..4).map(|view| face(&sample, "image", view)).collect();
         assert_eq!(faces, [Some(0), Some(1), Some(2), Some(3)], "front, x axis, back, other side");
         assert_eq!(floats(&sample, "azimuth_rad"), [0.0, FRAC_PI_2, PI, 3.0 * FRAC_PI_2]);
+        assert_eq!(sample.tensors["camera"].shape, [4, 6, 16, 16]);
+        // The second camera is on the x axis and looks back along it.
+        assert!(floats(&sample, "camera")[6 * 256] < -0.9);
         assert_eq!(face(&sample, "cond_image", 0), Some(0));
         assert!(floats(&sample, "image")[0] > 0.999_999, "the background is white");
 

@@ -51,6 +51,9 @@ impl FlatParams {
             let view = place.view(&values);
             view.shallow_clone().copy_(&param);
             param.set_data(&view);
+            // A view of the parameter's own shape, kind and device is always accepted.
+            let kept = raw::keep_grad_in(&param, &place.view(&grads));
+            debug_assert!(kept.is_ok(), "{kept:?}");
             tensors.push(param);
         }
         let reached = vec![false; places.len()];
@@ -67,7 +70,7 @@ impl FlatParams {
         &self.values
     }
 
-    /// All gradients, `[numel]`; zero where none arrived.
+    /// All gradients, `[numel]`; after [`FlatParams::collect`], zero where none arrived.
     pub fn grads(&self) -> &Tensor {
         &self.grads
     }
@@ -85,28 +88,19 @@ impl FlatParams {
 
     /// Forgets all gradients.
     pub fn zero_grad(&mut self) {
-        let _no_grad = grad_mode::no_grad();
-        let _ = self.grads.zero_();
-        for ((param, place), reached) in self.params.iter().zip(&self.places).zip(&self.reached) {
-            let view = reached.then(|| place.view(&self.grads));
-            // A view of the parameter's own shape, kind and device is always accepted.
-            let set = raw::set_grad(param, view.as_ref());
-            debug_assert!(set.is_ok(), "{set:?}");
-        }
+        self.params.iter().for_each(raw::clear_grad);
     }
 
-    /// Takes in the gradients of parameters that backward reached for the first time. Call it after each backward.
+    /// Takes note of whom backward reached. Call it after each backward.
     pub fn collect(&mut self) {
         let _no_grad = grad_mode::no_grad();
         for ((param, place), reached) in self.params.iter().zip(&self.places).zip(&mut self.reached) {
-            if *reached || !raw::has_grad(param) {
-                continue;
+            if raw::has_grad(param) {
+                *reached = true;
+            } else if *reached {
+                // What is left there is an earlier step's.
+                let _ = place.view(&self.grads).zero_();
             }
-            let mut view = place.view(&self.grads);
-            view.copy_(&param.grad());
-            let set = raw::set_grad(param, Some(&view));
-            debug_assert!(set.is_ok(), "{set:?}");
-            *reached = true;
         }
     }
 
@@ -148,7 +142,9 @@ mod tests {
         assert_eq!(f64::try_from(b.get(1)).unwrap(), 7.0);
         flat.zero_grad();
         (&a * 1.0).sum(Kind::Float).backward();
-        assert_eq!(f64::try_from(flat.grads().get(0)).unwrap(), 1.0);
+        flat.collect();
+        let grads = Vec::<f32>::try_from(flat.grads()).unwrap();
+        assert_eq!(grads, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], "nothing is left of an earlier step");
         assert!(!raw::has_grad(&unused));
     }
 }

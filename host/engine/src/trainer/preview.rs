@@ -60,11 +60,11 @@ impl Preview {
     }
 }
 
-/// The image entries that embedders read, by name.
+/// The entries that embedders read and that are pictures, grey or in colour, by name.
 pub fn condition_pictures(model: &Model, batch: &Batch) -> Vec<(String, Tensor)> {
     let keys = model.conditioner.uses().iter().flat_map(|used| used.input_keys.iter());
-    keys.filter_map(|key| Some((key.clone(), batch.tensors.get(key).filter(|t| t.dim() == 4)?.shallow_clone())))
-        .collect()
+    let is_picture = |t: &&Tensor| t.dim() == 4 && matches!(t.size()[1], 1 | 3);
+    keys.filter_map(|key| Some((key.clone(), batch.tensors.get(key).filter(is_picture)?.shallow_clone()))).collect()
 }
 
 /// The texts of each scene, a line each.

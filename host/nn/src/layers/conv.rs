@@ -72,15 +72,13 @@ impl Conv {
             (&[_, 1, 1], &[_, h, w]) if keeps_size => {
                 let weight = self.weight.squeeze_dim(4);
                 let x = x.flatten(3, 4);
-                convolve(&x, &weight, &self.bias, &[1, 1], &[self.padding[0], 0]).unflatten(3, [h, w])
+                same(&x, &weight, &self.bias).unflatten(3, [h, w])
             }
             (&[1, 1], &[h, w]) if keeps_size && h * w <= FEW_PIXELS => {
                 let tokens = to_tokens(x).linear(&self.weight.flatten(1, 3), Some(&self.bias));
                 to_pixels(&tokens, h, w)
             }
-            (&[_, _], _) if keeps_size => {
-                conv_same(x, &self.weight, &self.bias).unwrap_or_else(|error| panic!("{error}"))
-            }
+            (&[_, _], _) if keeps_size => same(x, &self.weight, &self.bias),
             _ => convolve(x, &self.weight, &self.bias, &self.stride, &self.padding),
         }
     }
@@ -88,6 +86,10 @@ impl Conv {
 
 /// Up to so many pixels an image, a kernel of one pixel is faster on the CPU as one matrix product over all images.
 const FEW_PIXELS: i64 = 16;
+
+fn same(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    conv_same(x, weight, bias).unwrap_or_else(|error| panic!("{error}"))
+}
 
 fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: &[i64], padding: &[i64]) -> Tensor {
     // By these names, because autocast lowers their precision and leaves the general `convolution` alone.
