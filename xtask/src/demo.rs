@@ -22,7 +22,11 @@ pub fn run(paths: &Paths) -> Result<(), Failure> {
     let start = Instant::now();
     let run_dir = format!("run.dir={}", toml::Value::String(run.display().to_string()));
     let config = paths.root.join("configs/demo.toml");
-    process::run(std::process::Command::new(program).arg("train").arg(&config).args(["--set", &run_dir]))?;
+    let mut train = std::process::Command::new(program);
+    train.arg("train").arg(&config).args(["--set", &run_dir]);
+    // The demo has the machine to itself, and its operations are short: threads that wait awake make it a fifth faster.
+    train.env("OMP_WAIT_POLICY", "active");
+    process::run(&mut train)?;
     let trained = start.elapsed();
     let start = Instant::now();
     process::run(std::process::Command::new(program).arg("sample").arg(&run).args(["--num", "2"]))?;

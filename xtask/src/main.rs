@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod anneal;
+mod bench;
 mod check;
 mod demo;
 mod digest;
@@ -50,6 +51,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Time a training step beside diffusers' on this machine
+    Bench(bench::Bench),
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Setup { cuda } => setup::run(&paths, cuda),
         Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths, plugins::With::Programs)),
         Verb::Anneal { args } => anneal::run(&paths, &args),
+        Verb::Bench(bench) => bench.run(&paths),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };

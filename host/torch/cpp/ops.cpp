@@ -10,6 +10,7 @@
 #include <torch/version.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace anneal {
@@ -42,12 +43,14 @@ extern "C" {
 const char *anneal_torch_last_error() { return anneal::last_error().c_str(); }
 const char *anneal_torch_version() { return TORCH_VERSION; }
 
-int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *step, double lr,
-                             double beta1, double beta2, double weight_decay, double eps) {
+// The gradient is divided by grad_scale, a tensor or null.
+int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *step,
+                             Tensor *grad_scale, double lr, double beta1, double beta2, double weight_decay, double eps) {
   ANNEAL_GUARD({
     at::NoGradGuard no_grad;
+    std::optional<Tensor> scale = grad_scale ? std::optional<Tensor>(*grad_scale) : std::nullopt;
     at::_fused_adamw_({*param}, {*grad}, {*exp_avg}, {*exp_avg_sq}, {}, {*step}, lr, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
+                      /*amsgrad=*/false, /*maximize=*/false, scale);
   })
 }
 

@@ -33,6 +33,7 @@ unsafe extern "C" {
         exp_avg: *mut C_tensor,
         exp_avg_sq: *mut C_tensor,
         step: *mut C_tensor,
+        grad_scale: *mut C_tensor,
         lr: f64,
         beta1: f64,
         beta2: f64,

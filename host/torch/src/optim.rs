@@ -22,6 +22,7 @@ pub struct AdamWStep {
 /// # Shapes
 /// - `param`, `grad`, `exp_avg`, `exp_avg_sq`: all the same, f32
 /// - `step`: `[]` f32, the number of this step, counted from 1
+/// - `grad_scale`: `[]` f32; `grad` is divided by it first
 ///
 /// # Errors
 /// When shapes, kinds or devices differ.
@@ -31,6 +32,7 @@ pub fn fused_adamw(
     exp_avg: &Tensor,
     exp_avg_sq: &Tensor,
     step: &Tensor,
+    grad_scale: Option<&Tensor>,
     s: AdamWStep,
 ) -> Result<(), TorchError> {
     let raw = |t: &Tensor| t.as_ptr().cast_mut();
@@ -42,6 +44,7 @@ pub fn fused_adamw(
             raw(exp_avg),
             raw(exp_avg_sq),
             raw(step),
+            grad_scale.map_or(std::ptr::null_mut(), raw),
             s.learning_rate,
             s.betas[0],
             s.betas[1],

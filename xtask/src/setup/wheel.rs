@@ -74,7 +74,9 @@ impl Wheel {
         let line = format!("{}=={} --hash=sha256:{}\n", self.name, self.version, self.sha256);
         fs::write(&requirements, line).map_err(|error| Failure::file("write", &requirements, &error))?;
         let mut pip = Command::new("python3");
+        // A lost connection goes on where it was, with a pip from 25.1 on; an older one ignores this and starts again.
         pip.current_dir(&paths.cache)
+            .env("PIP_RESUME_RETRIES", "20")
             .args(["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--require-hashes"])
             .args(["--disable-pip-version-check", "--python-version", PYTHON_VERSION, "--implementation", "cp"]);
         for platform in platforms() {

@@ -53,38 +53,35 @@ impl AdamW {
         self.params.collect();
     }
 
-    /// The L2 norm of the whole gradient, which is then scaled down to `max_norm` if larger. The result stays on the
-    /// device, `[]` f32.
-    pub fn clip_grad_norm(&mut self, max_norm: Option<f64>) -> Tensor {
+    /// The L2 norm of the whole gradient.
+    pub fn grad_norm(&self) -> f64 {
         let _no_grad = grad_mode::no_grad();
-        let norm = self.params.grads().norm();
-        if let Some(max_norm) = max_norm {
-            let factor = (max_norm / (&norm + 1e-6)).clamp_max(1.0);
-            let _ = self.params.grads().shallow_clone().g_mul_(&factor);
-        }
-        norm
+        self.params.grads().norm().to_kind(Kind::Double).double_value(&[])
     }
 
-    /// Moves the parameters that have a gradient.
+    /// Moves the parameters that have a gradient, which is multiplied by `grad_factor` first: see [`clip_factor`].
     ///
     /// # Errors
     /// When libtorch refuses, which would be a bug.
-    pub fn step(&mut self, learning_rate: f64) -> Result<(), TorchError> {
+    pub fn step(&mut self, learning_rate: f64, grad_factor: f64) -> Result<(), TorchError> {
         let AdamWSettings { betas, eps, weight_decay } = self.settings;
         let step = AdamWStep { learning_rate, betas, weight_decay, eps };
         for (made, reached) in self.steps.iter_mut().zip(self.params.reached()) {
             *made += i64::from(*reached);
         }
+        let on_device = |value: f32| Tensor::from(value).to_device(self.exp_avg.device());
+        // Scaling inside the step saves a pass over the gradient.
+        let grad_scale = (grad_factor != 1.0).then(|| on_device((1.0 / grad_factor) as f32));
         for (offset, len, made) in self.runs() {
             let part = |flat: &Tensor| flat.narrow(0, offset, len);
-            let count = Tensor::from(made as f32).to_device(self.exp_avg.device());
             // The op counts the step itself where it is given the number before.
             fused_adamw(
                 &part(self.params.values()),
                 &part(self.params.grads()),
                 &part(&self.exp_avg),
                 &part(&self.exp_avg_sq),
-                &count,
+                &on_device(made as f32),
+                grad_scale.as_ref(),
                 step,
             )?;
         }
@@ -139,11 +136,15 @@ impl AdamW {
     }
 }
 
+/// What a gradient of norm `norm` is multiplied by so that its norm is at most `max_norm`, as in
+/// `torch.nn.utils.clip_grad_norm_`.
+pub fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
+    max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
-
     const SETTINGS: AdamWSettings = AdamWSettings { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.1 };
 
     fn adamw() -> (Tensor, Tensor, AdamW) {
@@ -158,7 +159,7 @@ mod tests {
         optimizer.zero_grad();
         loss().backward();
         optimizer.collect_grads();
-        optimizer.step(0.01).unwrap();
+        optimizer.step(0.01, 1.0).unwrap();
     }
 
     /// The equations of the paper, written out in f64 for one number.
@@ -211,14 +212,18 @@ mod tests {
 
     #[test]
     fn clipping_scales_the_whole_gradient_to_the_norm() {
+        assert_eq!((clip_factor(3.0, None), clip_factor(0.5, Some(1.0))), (1.0, 1.0));
         let (a, b, mut optimizer) = adamw();
+        // With one step and an eps that dwarfs the gradient, a parameter moves by the gradient itself.
+        optimizer.settings = AdamWSettings { betas: [0.0, 0.0], eps: 1e6, weight_decay: 0.0 };
+        let before = [a.double_value(&[1]), b.double_value(&[0])];
         optimizer.zero_grad();
         ((&a * 3.0).sum(Kind::Float) + (&b * 4.0).sum(Kind::Float)).backward();
         optimizer.collect_grads();
-        let norm = optimizer.clip_grad_norm(Some(1.0)).double_value(&[]);
+        let norm = optimizer.grad_norm();
         assert!((norm - 34_f64.sqrt()).abs() < 1e-5);
-        assert!((optimizer.params().grads().norm().double_value(&[]) - 1.0).abs() < 1e-5);
-        assert!((optimizer.clip_grad_norm(Some(10.0)).double_value(&[]) - 1.0).abs() < 1e-5);
-        assert_eq!(optimizer.params().grads().device(), Device::Cpu);
+        optimizer.step(1e6, clip_factor(norm, Some(1.0))).unwrap();
+        let moved = [before[0] - a.double_value(&[1]), before[1] - b.double_value(&[0])];
+        assert!((moved[0] - 3.0 / norm).abs() < 1e-4 && (moved[1] - 4.0 / norm).abs() < 1e-4, "{moved:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anneal_torch::{generator, random::Stream};
 use tch::Kind;
 
+use super::optimizer::clip_factor;
 use super::{Schedule, TrainError, TrainState};
 use crate::data::{Batch, DataError};
 use crate::diffusion::{Loss, Model};
@@ -74,11 +75,11 @@ pub fn train_step(
     }
 
     // Nothing moves on a gradient that is not finite.
-    let grad_norm = state.optimizer.clip_grad_norm(settings.clip_grad_norm).to_kind(Kind::Double).double_value(&[]);
+    let grad_norm = state.optimizer.grad_norm();
     if !mean_loss.is_finite() || !grad_norm.is_finite() {
         return Err(TrainError::NonFinite { step: position.step + 1, loss: mean_loss, grad_norm });
     }
-    state.optimizer.step(learning_rate)?;
+    state.optimizer.step(learning_rate, clip_factor(grad_norm, settings.clip_grad_norm))?;
     if let Some(ema) = &mut state.ema {
         ema.update();
     }

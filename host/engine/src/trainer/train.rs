@@ -168,7 +168,7 @@ impl Trainer {
 
     fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
         let Some((every, preview)) = &mut self.preview else { return Ok(()) };
-        if !last && step % *every != 0 {
+        if !last && !step.is_multiple_of(*every) {
             return Ok(());
         }
         let dir = self.dir.join("previews").join(format!("step-{step:08}"));

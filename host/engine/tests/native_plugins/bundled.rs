@@ -40,7 +40,7 @@ fn a_trainable_class_learns_through_the_boundary() {
         let loss = (row.tensor - 1.0).square().mean(Kind::Float);
         loss.backward();
         optimizer.collect_grads();
-        optimizer.step(0.05).unwrap();
+        optimizer.step(0.05, 1.0).unwrap();
         ema.update();
         losses.push(loss.double_value(&[]));
     }
