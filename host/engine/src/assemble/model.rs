@@ -1,6 +1,6 @@
 //! A checked config to a model and the tensors it is made of.
 
-use anneal_nn::{Network, ParamKind, Params, UNet, VideoUNet};
+use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet};
 use anneal_torch::random::Stream;
 use tch::{Device, Kind, Tensor};
 
@@ -45,6 +45,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
     let network: Box<dyn Network> = match &config.model.network {
         NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
         NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
+        NetworkConfig::SpatialUnetWithTime(network) => Box::new(SpatialUNetWithTime::new(network, &params.root())),
     };
     let mut weights = Vec::new();
     let mut trained = Vec::new();

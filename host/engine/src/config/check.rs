@@ -143,11 +143,12 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
             found.push(finding(format!("/model/extra_inputs/{idx}"), message, did_you_mean(key, EXTRA_INPUTS)));
         }
     }
-    let (problems, needs_frames) = match &model.network {
-        NetworkConfig::Unet(unet) => (unet.check(), false),
-        NetworkConfig::VideoUnet(unet) => (unet.check(), true),
+    let needs_frames = match &model.network {
+        NetworkConfig::Unet(_) => false,
+        NetworkConfig::VideoUnet(_) => true,
+        NetworkConfig::SpatialUnetWithTime(unet) => unet.use_temporal_resblock,
     };
-    for problem in problems {
+    for problem in model.network.check() {
         found.push(finding(format!("/model/network/{}", problem.key), problem.message, problem.help));
     }
     if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
@@ -195,10 +196,8 @@ fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>)
 /// The images fit the network. The identity first stage hands them over as they are, three channels of colour.
 fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
     let FirstStageConfig::Identity = model.first_stage;
-    let (divisor, in_channels, out_channels) = match &model.network {
-        NetworkConfig::Unet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
-        NetworkConfig::VideoUnet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
-    };
+    let divisor = model.network.min_divisor();
+    let (in_channels, out_channels) = model.network.channels();
     let sides: &[u32] = match source {
         SourceConfig::Emoji(emoji) => &[emoji.size],
         SourceConfig::MeshOrbit(orbit) => &[orbit.size],

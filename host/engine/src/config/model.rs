@@ -70,6 +70,37 @@ pub enum NetworkConfig {
     Unet(anneal_nn::UNetConfig),
     /// The video UNet of SVD and SV3D.
     VideoUnet(anneal_nn::VideoUNetConfig),
+    /// The UNet of SV4D: views of an object over time.
+    SpatialUnetWithTime(anneal_nn::SpatialUNetWithTimeConfig),
+}
+
+impl NetworkConfig {
+    /// What the network cannot be built with; empty when all is well.
+    pub(super) fn check(&self) -> Vec<anneal_nn::ConfigProblem> {
+        match self {
+            Self::Unet(unet) => unet.check(),
+            Self::VideoUnet(unet) => unet.check(),
+            Self::SpatialUnetWithTime(unet) => unet.check(),
+        }
+    }
+
+    /// Rows and columns of an input must be divisible by this.
+    pub(super) fn min_divisor(&self) -> i64 {
+        match self {
+            Self::Unet(unet) => unet.min_divisor(),
+            Self::VideoUnet(unet) => unet.min_divisor(),
+            Self::SpatialUnetWithTime(unet) => unet.min_divisor(),
+        }
+    }
+
+    /// Channels of the input and of the result.
+    pub(super) fn channels(&self) -> (u32, u32) {
+        match self {
+            Self::Unet(unet) => (unet.in_channels, unet.out_channels),
+            Self::VideoUnet(unet) => (unet.in_channels, unet.out_channels),
+            Self::SpatialUnetWithTime(unet) => (unet.in_channels, unet.out_channels),
+        }
+    }
 }
 
 /// The preconditioning around the network, by kind.
