@@ -35,6 +35,8 @@ pub struct Tolerances {
     pub grad_atol: f64,
     /// Absolute ones of single outputs, in place of the others.
     pub loose: BTreeMap<String, f64>,
+    /// Prefixes of outputs that were left out of the file to keep it small.
+    pub trimmed: Vec<String>,
 }
 
 /// Results by the names of the case: `out.y`, `grad.weight`.
@@ -71,6 +73,7 @@ impl Case {
             atol,
             grad_rtol: number("grad_rtol", rtol)?,
             grad_atol: number("grad_atol", atol)?,
+            trimmed: meta.get("trimmed").map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect()),
             loose: serde_json::from_value(json("loose_keys")?).map_err(|error| format!("loose_keys: {error}"))?,
         };
         Ok(Self {

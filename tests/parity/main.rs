@@ -1,7 +1,7 @@
 //! Parity: every golden case of the reference system is built from its config, run, and compared within its tolerances.
 //!
 //! `cargo xtask parity` runs it. Cases come from `golden` beside this file, and from the folder in `ANNEAL_GOLDEN_DIR` if
-//! that is set. Arguments without a dash pick the cases whose names contain one of them.
+//! that is set. Arguments without a dash pick the cases whose names contain one of them; with `--markdown` families are summed up.
 #![allow(clippy::print_stdout)]
 
 mod case;
@@ -52,7 +52,11 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let rows: Vec<Row> = files(&folders(), &wanted).into_iter().map(|(name, path)| run(name, &path)).collect();
     let failed = rows.iter().filter(|row| row.problem.is_some()).count();
-    table::print(&rows);
+    if std::env::args().any(|argument| argument == "--markdown") {
+        table::print_families(&rows);
+    } else {
+        table::print(&rows);
+    }
     println!("{:.1} s", start.elapsed().as_secs_f64());
     println!("{} passed, {failed} failed", rows.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

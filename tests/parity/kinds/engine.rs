@@ -80,14 +80,22 @@ fn check_engine(config: &Options) -> Result<(), String> {
 fn optimizer(config: Option<Options>) -> Result<AdamWSettings, String> {
     let defaults = AdamWSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
     let Some(config) = config else { return Ok(defaults) };
-    if config.kind()? != "adamw" {
-        return Err("only AdamW is known".to_owned());
-    }
+    let defaults = match config.kind()?.as_str() {
+        "adamw" => defaults,
+        // Without weight decay the two are one.
+        "adam" if config.or("weight_decay", 0.0)? == 0.0 => AdamWSettings { weight_decay: 0.0, ..defaults },
+        other => return Err(format!("no optimizer is called `{other}`, or not with weight decay")),
+    };
     let settings = AdamWSettings {
         betas: config.or("betas", defaults.betas)?,
         eps: config.or("eps", defaults.eps)?,
         weight_decay: config.or("weight_decay", defaults.weight_decay)?,
     };
+    // Which of torch's loops it takes changes no number.
+    let _: [Option<bool>; 2] = [config.optional("fused")?, config.optional("foreach")?];
+    if config.or("amsgrad", false)? {
+        return Err("amsgrad is not known".to_owned());
+    }
     config.finish()?;
     Ok(settings)
 }
