@@ -1,6 +1,6 @@
 //! Parity: every golden case of the reference system is built from its config, run, and compared within its tolerances.
 //!
-//! `cargo xtask parity` runs it. Cases come from `golden` beside this file, and from the folder in `ANNEAL_GOLDEN_DIR` if
+//! `cargo xtask parity` runs it. Cases come from `golden` beside this file (compressed), and from the folder in `ANNEAL_GOLDEN_DIR` if
 //! that is set. Arguments without a dash pick the cases whose names contain one of them; with `--markdown` families are summed up.
 #![allow(clippy::print_stdout)]
 
@@ -25,7 +25,7 @@ fn folders() -> Vec<PathBuf> {
     if let Some(folder) = std::env::var_os("ANNEAL_GOLDEN_DIR") {
         return vec![PathBuf::from(folder)];
     }
-    [root.join("tests/parity/golden"), root.join("../shared/golden")].into_iter().filter(|path| path.exists()).collect()
+    [root.join("../shared/golden"), root.join("tests/parity/golden")].into_iter().filter(|path| path.exists()).collect()
 }
 
 /// The files of all cases, by name; a case of a later folder is left out if an earlier one has it.
@@ -34,10 +34,10 @@ fn files(folders: &[PathBuf], wanted: &[String]) -> Vec<(String, PathBuf)> {
     for folder in folders {
         let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         for path in entries.flatten().map(|entry| entry.path()) {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let picked = wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-            if path.extension().is_some_and(|extension| extension == "safetensors") && picked {
-                files.entry(name).or_insert(path);
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".gz").unwrap_or(&file).strip_suffix(".safetensors") else { continue };
+            if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
+                files.entry(name.to_owned()).or_insert(path);
             }
         }
     }
