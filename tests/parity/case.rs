@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
@@ -35,6 +36,8 @@ pub struct Tolerances {
     pub grad_atol: f64,
     /// Absolute ones of single outputs, in place of the others.
     pub loose: BTreeMap<String, f64>,
+    /// Prefixes of outputs that were left out of the file to keep it small.
+    pub trimmed: Vec<String>,
 }
 
 /// Results by the names of the case: `out.y`, `grad.weight`.
@@ -43,7 +46,13 @@ pub type Outputs = BTreeMap<String, Tensor>;
 impl Case {
     /// Reads a case.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let mut bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            let packed = std::mem::take(&mut bytes);
+            flate2::read::GzDecoder::new(packed.as_slice())
+                .read_to_end(&mut bytes)
+                .map_err(|error| error.to_string())?;
+        }
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
         let meta: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
         let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
@@ -71,6 +80,7 @@ impl Case {
             atol,
             grad_rtol: number("grad_rtol", rtol)?,
             grad_atol: number("grad_atol", atol)?,
+            trimmed: meta.get("trimmed").map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect()),
             loose: serde_json::from_value(json("loose_keys")?).map_err(|error| format!("loose_keys: {error}"))?,
         };
         Ok(Self {

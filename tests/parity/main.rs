@@ -1,7 +1,7 @@
 //! Parity: every golden case of the reference system is built from its config, run, and compared within its tolerances.
 //!
-//! `cargo xtask parity` runs it. Cases come from `golden` beside this file, and from the folder in `ANNEAL_GOLDEN_DIR` if
-//! that is set. Arguments without a dash pick the cases whose names contain one of them.
+//! `cargo xtask parity` runs it. Cases come from `golden` beside this file (compressed), and from the folder in `ANNEAL_GOLDEN_DIR` if
+//! that is set. Arguments without a dash pick the cases whose names contain one of them; with `--markdown` families are summed up.
 #![allow(clippy::print_stdout)]
 
 mod case;
@@ -25,7 +25,7 @@ fn folders() -> Vec<PathBuf> {
     if let Some(folder) = std::env::var_os("ANNEAL_GOLDEN_DIR") {
         return vec![PathBuf::from(folder)];
     }
-    [root.join("tests/parity/golden"), root.join("../shared/golden")].into_iter().filter(|path| path.exists()).collect()
+    [root.join("../shared/golden"), root.join("tests/parity/golden")].into_iter().filter(|path| path.exists()).collect()
 }
 
 /// The files of all cases, by name; a case of a later folder is left out if an earlier one has it.
@@ -34,10 +34,10 @@ fn files(folders: &[PathBuf], wanted: &[String]) -> Vec<(String, PathBuf)> {
     for folder in folders {
         let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         for path in entries.flatten().map(|entry| entry.path()) {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let picked = wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-            if path.extension().is_some_and(|extension| extension == "safetensors") && picked {
-                files.entry(name).or_insert(path);
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".gz").unwrap_or(&file).strip_suffix(".safetensors") else { continue };
+            if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
+                files.entry(name.to_owned()).or_insert(path);
             }
         }
     }
@@ -52,7 +52,11 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let rows: Vec<Row> = files(&folders(), &wanted).into_iter().map(|(name, path)| run(name, &path)).collect();
     let failed = rows.iter().filter(|row| row.problem.is_some()).count();
-    table::print(&rows);
+    if std::env::args().any(|argument| argument == "--markdown") {
+        table::print_families(&rows);
+    } else {
+        table::print(&rows);
+    }
     println!("{:.1} s", start.elapsed().as_secs_f64());
     println!("{} passed, {failed} failed", rows.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -27,3 +27,22 @@ pub fn print(rows: &[Row]) {
         }
     }
 }
+
+/// Prints a row for each family of cases, in Markdown.
+pub fn print_families(rows: &[Row]) {
+    println!(
+        "| Family | Cases | Failed | Largest absolute error | Largest relative error | Largest part of the allowed error |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let mut families: std::collections::BTreeMap<&str, Vec<&Row>> = std::collections::BTreeMap::new();
+    for row in rows {
+        families.entry(row.name.split("__").next().unwrap_or(&row.name)).or_default().push(row);
+    }
+    for (family, rows) in families {
+        let largest = |error: fn(&Errors) -> f64| rows.iter().map(|row| error(&row.errors)).fold(0.0, f64::max);
+        let failed = rows.iter().filter(|row| row.problem.is_some()).count();
+        let (absolute, relative) = (largest(|errors| errors.absolute), largest(|errors| errors.relative));
+        let share = largest(|errors| errors.share);
+        println!("| `{family}` | {} | {failed} | {absolute:.1e} | {relative:.1e} | {share:.3} |", rows.len());
+    }
+}

@@ -1,7 +1,16 @@
 //! How a case of each kind is built and run.
 
 mod block;
+mod conditioner;
+mod denoiser;
+mod ema;
+mod engine;
+mod first_stage;
+mod guider;
+mod loss;
+mod model;
 mod network;
+mod sampler;
 mod schedule;
 
 use crate::case::{Case, Outputs};
@@ -13,6 +22,14 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "block" if !name.starts_with("ae") => block::run(case),
         "network" => network::run(case),
         "scaling" | "weighting" | "discretization" | "sigma_sampling" | "lr" => schedule::run(case),
+        "denoiser" => denoiser::run(case),
+        "sampler" => sampler::run(case),
+        "guider" => guider::run(case),
+        "conditioner" => conditioner::run(case),
+        "ema" => ema::run(case),
+        "loss" => loss::run(case),
+        "engine_train" => engine::train(case),
+        "engine_sample" => engine::sample(case),
         _ => Err(format!("no case of kind `{}` is known", case.kind)),
     }
 }

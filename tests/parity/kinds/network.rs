@@ -15,9 +15,8 @@ const INPUTS: [&str; 9] =
 /// Runs a case of a network.
 pub fn run(case: &Case) -> Result<Outputs, String> {
     let config = case.config()?;
-    let network = settings(&config)?;
     let params = module::params();
-    let network = build(&network, &params.root());
+    let network = build(&config, &params.root())?;
     module::load(&params, case.weights(""))?;
     let inputs = Inputs::new(case, &INPUTS);
     for key in ["_none_args", "time_step", "name"] {
@@ -38,17 +37,17 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     Ok(module::outputs(case, &y, &inputs, &params))
 }
 
-/// Adds the network's parameters at `path`.
-pub fn build(network: &NetworkConfig, path: &Path) -> Box<dyn Network> {
-    match network {
+/// Upstream's network, its parameters at `path`.
+pub fn build(config: &Options, path: &Path) -> Result<Box<dyn Network>, String> {
+    Ok(match &settings(config)? {
         NetworkConfig::Unet(unet) => Box::new(UNet::new(unet, path)),
         NetworkConfig::VideoUnet(unet) => Box::new(VideoUNet::new(unet, path)),
         NetworkConfig::SpatialUnetWithTime(unet) => Box::new(SpatialUNetWithTime::new(unet, path)),
-    }
+    })
 }
 
 /// Upstream's options as our settings, which have the same names, less what upstream takes without effect.
-pub fn settings(config: &Options) -> Result<NetworkConfig, String> {
+fn settings(config: &Options) -> Result<NetworkConfig, String> {
     let kind = config.kind()?;
     let Value::Object(mut options) = config.rest() else { return Err("options are no table".to_owned()) };
     options.retain(|_, value| !value.is_null());

@@ -120,14 +120,19 @@ pub fn sigma_sampling(config: &Options) -> Result<PluginUse, String> {
 pub fn draw_sigmas(case: &Case, used: &PluginUse, prefix: &str) -> Result<Vec<f64>, String> {
     let name = [format!("{prefix}rand_idx"), format!("{prefix}rand")].into_iter().find(|name| case.has(name));
     let draws = case.numbers(&name.ok_or("the case has no draw of sigma")?)?;
+    sigmas_of(&draws, used)
+}
+
+/// The sigmas that a sampler makes of draws: Gaussian numbers, or indices of a table.
+pub fn sigmas_of(draws: &[f64], used: &PluginUse) -> Result<Vec<f64>, String> {
     plugins::with(|registry| {
         let mut sampler = registry.sigma_sampler(used).map_err(|error| error.to_string())?;
         let draws = match sampler.draw_kind() {
-            DrawKind::Gaussian => draws,
+            DrawKind::Gaussian => draws.to_vec(),
             // The case holds upstream's indices; a draw in the middle of an index's interval gives that index.
             DrawKind::Uniform => {
                 let length = used.params.get("num_idx").and_then(Value::as_f64).ok_or("a table without num_idx")?;
-                draws.into_iter().map(|index| (index + 0.5) / length).collect()
+                draws.iter().map(|index| (index + 0.5) / length).collect()
             }
         };
         sampler.sample(&draws).map_err(|error| error.to_string())
