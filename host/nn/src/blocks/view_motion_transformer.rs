@@ -107,7 +107,7 @@ impl ViewMotionTransformer {
                 second: if config.cross_attention { SecondAttention::Context } else { SecondAttention::Off },
                 ..VideoTransformerBlockConfig::new(block)
             };
-            (0..depth).map(|i| VideoTransformerBlock::new(&at.sub(i), config)).collect()
+            (0..depth).map(|i| VideoTransformerBlock::new(&at.sub(i), config)).collect::<Vec<_>>()
         };
         let embed = |name: &str, inputs| Mlp::new(&path.sub(name), inputs, 4 * channels, channels);
         let spatial = SpatialTransformer::new(path, config.spatial);
@@ -168,7 +168,7 @@ impl ViewMotionTransformer {
                 Some(mixer) => mixer.blend(&clip, &mixed, None),
                 None => self.blend.blend(&clip, &mixed, None),
             };
-            tokens = clip.view_as(&tokens); // [b*t, v*h*w, c] -> [b*t*v, h*w, c]
+            tokens = clip.reshape(tokens.size()); // [b*t, v*h*w, c] -> [b*t*v, h*w, c]
         }
         self.spatial.add_tokens(x, &tokens)
     }

@@ -68,7 +68,7 @@ fn reached(grouping: ViewGrouping, row: i64) -> Vec<bool> {
     let x = inputs.x.copy();
     let _ = x.get(row).select(1, 1).select(1, 2).g_add_scalar_(1.0);
     inputs.x = x;
-    let change = (run(&transformer, &inputs) - before).abs().amax([1, 2, 3], false);
+    let change = (run(&transformer, &inputs) - before).abs().amax([1, 2, 3], false).to_kind(Kind::Double);
     Vec::<f64>::try_from(change).unwrap().into_iter().map(|change| change > 1e-6).collect()
 }
 
