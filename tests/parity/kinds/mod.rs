@@ -1,5 +1,6 @@
 //! How a case of each kind is built and run.
 
+mod autoencoder_block;
 mod conditioner;
 mod denoiser;
 mod ema;
@@ -19,6 +20,8 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     let (family, _) = case.kind.split_once('.').unwrap_or((&case.kind, ""));
     match family {
         "scaling" | "weighting" | "discretization" | "sigma_sampling" | "lr" => schedule::run(case),
+        "block" if case.kind.starts_with("block.ae") => autoencoder_block::run(case),
+        "first_stage" => first_stage::run(case),
         "denoiser" => denoiser::run(case),
         "sampler" => sampler::run(case),
         "guider" => guider::run(case),
