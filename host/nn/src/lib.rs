@@ -28,6 +28,8 @@ mod unet;
 mod video_unet;
 /// The UNet of views over time.
 mod spatial_unet_with_time;
+/// Autoencoders.
+pub mod autoencoder;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};

@@ -1,5 +1,6 @@
 //! How a case of each kind is built and run.
 
+mod autoencoder_block;
 mod block;
 mod conditioner;
 mod denoiser;
@@ -22,6 +23,8 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "block" if !name.starts_with("ae") => block::run(case),
         "network" => network::run(case),
         "scaling" | "weighting" | "discretization" | "sigma_sampling" | "lr" => schedule::run(case),
+        "block" => autoencoder_block::run(case),
+        "first_stage" => first_stage::run(case),
         "denoiser" => denoiser::run(case),
         "sampler" => sampler::run(case),
         "guider" => guider::run(case),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::first_stage::load_first_stage;
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
 use crate::config::{
@@ -135,6 +136,9 @@ impl Project {
 
         let built = build_model(&config, &mut self.registry, device)?;
         let preview = preview.to_device(device);
+        if !resume {
+            load_first_stage(&config, &built.weights)?;
+        }
         self.check_widths(&built.model, &preview)?;
         let optimizer = AdamW::new(
             FlatParams::new(built.trained),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EmbedderConfig, PluginUse};
+use super::{EmbedderConfig, FirstStageConfig, PluginUse};
 
 /// First stage, embedders, network and denoiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,14 +52,6 @@ pub enum UcgPer {
     Clip,
     /// Once a row and output, as upstream does.
     Row,
-}
-
-/// A first stage, by kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum FirstStageConfig {
-    /// Latents are the pixels.
-    Identity,
 }
 
 /// A network, by kind.
