@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod digest;
 mod failure;
+mod parity;
 mod paths;
 mod plugins;
 mod process;
@@ -53,6 +54,12 @@ enum Verb {
     },
     /// Time a training step beside diffusers' on this machine
     Bench(bench::Bench),
+    /// Compare with the reference's golden cases; ARGS are parts of their names
+    #[command(disable_help_flag = true)]
+    Parity {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -69,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths, plugins::With::Programs)),
         Verb::Anneal { args } => anneal::run(&paths, &args),
         Verb::Bench(bench) => bench.run(&paths),
+        Verb::Parity { args } => parity::run(&paths, &args),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };

@@ -67,7 +67,7 @@ fn components_describe_what_their_manifests_say() {
             entries += 1;
         }
     }
-    assert_eq!(entries, 26);
+    assert_eq!(entries, 27);
 }
 
 #[test]
@@ -170,8 +170,12 @@ fn model() -> Gaussian {
 }
 
 fn grid() -> Vec<f64> {
+    grid_of(10)
+}
+
+fn grid_of(n: u32) -> Vec<f64> {
     let mut edm = plugin("anneal.discretizations").discretization("edm", &Map::new()).unwrap();
-    let mut sigmas = edm.sigmas(10).unwrap();
+    let mut sigmas = edm.sigmas(n).unwrap();
     sigmas.push(0.0);
     sigmas
 }
@@ -224,6 +228,50 @@ fn every_sampler_draws_from_the_models_distribution() {
         let ((first, draws), (second, _)) = (run(), run());
         assert!(draws > 0, "{entry}");
         assert_eq!(first, second, "{entry} is not reproducible");
+    }
+}
+
+#[test]
+fn solvers_converge_with_their_order() {
+    let x = noise(0).to_kind(Kind::Double) * 80.0;
+    let error = |entry: &str, n: u32| {
+        let sigmas = grid_of(n);
+        let mut sampler = plugin("anneal.samplers").sampler(entry, &Map::new()).unwrap();
+        let got = sampler.sample(x.shallow_clone(), &sigmas, &mut model()).unwrap();
+        let exact = (&x - MU) * (S2 / (S2 + sigmas[0] * sigmas[0])).sqrt() + MU;
+        (got - exact).abs().max().double_value(&[])
+    };
+    // Twice the steps divide the error by two to the power of the order.
+    for (entry, order) in [("euler-edm", 1.0), ("heun-edm", 2.0), ("dpmpp-2m", 2.0)] {
+        let measured = (error(entry, 80) / error(entry, 160)).log2();
+        assert!((measured - order).abs() < 0.25, "{entry} has order {measured}");
+    }
+    assert!(error("linear-multistep", 80) < error("dpmpp-2m", 80), "four steps of memory are better than two");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn grids_fall_from_end_to_end(low in 1e-4..0.5_f64, times in 2.0..1e5_f64, rho in 0.5..20.0_f64, n in 2..80_u32) {
+        let settings = config(json!({ "sigma_min": low, "sigma_max": low * times, "rho": rho }));
+        let sigmas = plugin("anneal.discretizations").discretization("edm", &settings).unwrap().sigmas(n).unwrap();
+        assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1]), "{sigmas:?}");
+        assert_close(&[sigmas[0], sigmas[n as usize - 1]], &[low * times, low], 1e-6);
+        let ddpm = plugin("anneal.discretizations").discretization("legacy-ddpm", &Map::new()).unwrap().sigmas(n).unwrap();
+        assert!(ddpm.windows(2).all(|pair| pair[0] > pair[1]), "{ddpm:?}");
+    }
+
+    #[test]
+    fn guidance_stays_between_its_scales(low in 0.0..2.0_f64, more in 0.0..8.0_f64, frames in 1..30_u32, views in 1..6_u32) {
+        for entry in ["linear", "triangle", "trapezoid", "spatiotemporal"] {
+            let settings = config(json!({ "min_scale": low, "max_scale": low + more }));
+            let mut guidance = plugin("anneal.guidance").guidance(entry, &settings).unwrap();
+            let scales = guidance.scales(&[10.0, 1.0], frames * views, views).unwrap();
+            assert_eq!(scales.len(), 2 * (frames * views) as usize);
+            let inside = |scale: &f64| (low - 1e-9..=low + more + 1e-9).contains(scale);
+            assert!(scales.iter().all(inside), "{entry}: {scales:?}");
+        }
     }
 }
 

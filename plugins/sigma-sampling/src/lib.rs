@@ -23,10 +23,45 @@ impl SigmaSampling for Edm {
     }
 }
 
-/// Uniform over the steps of a DDPM.
+/// Nearly no noise, for fine-tuning a decoder and the like: sigma is always 1e-5.
+#[derive(Config)]
+struct Zero {}
+
+impl SigmaSampling for Zero {
+    fn draw_kind(&self) -> DrawKind {
+        DrawKind::Gaussian
+    }
+
+    fn sigma(&self, _: f64) -> Result<f64> {
+        Ok(1e-5)
+    }
+}
+
+/// Grids that a table is made of.
+#[derive(Config, Clone, Copy, PartialEq, Eq)]
+enum Grid {
+    /// The steps of a DDPM.
+    LegacyDdpm,
+    /// The grid of Karras et al. 2022, equation 5.
+    Edm,
+}
+
+/// Uniform over a table of sigmas.
 #[derive(Config)]
 #[config(check = Self::check)]
 struct DiscreteConfig {
+    /// The table's grid.
+    #[config(default = Grid::LegacyDdpm)]
+    discretization: Grid,
+    /// Smallest sigma of the EDM grid.
+    #[config(default = 0.002, exclusive_min = 0.0)]
+    sigma_min: f64,
+    /// Largest sigma of the EDM grid.
+    #[config(default = 80.0, exclusive_min = 0.0)]
+    sigma_max: f64,
+    /// Exponent of the EDM grid: the higher, the more sigmas are small.
+    #[config(default = 7.0, min = 0.1, max = 100.0)]
+    rho: f64,
     /// Number of sigmas to choose from.
     #[config(default = 1000, min = 1, max = 100_000)]
     num_idx: u32,
@@ -46,7 +81,7 @@ struct DiscreteConfig {
 
 impl DiscreteConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        if self.num_idx <= self.num_timesteps {
+        if self.discretization == Grid::Edm || self.num_idx <= self.num_timesteps {
             return Ok(());
         }
         let message = format!("{} is more than num_timesteps = {}", self.num_idx, self.num_timesteps);
@@ -62,7 +97,15 @@ impl Entry for Discrete {
     type Config = DiscreteConfig;
 
     fn new(config: DiscreteConfig) -> Result<Self> {
-        let mut sigmas = ddpm::sigmas(config.num_idx, config.num_timesteps, config.linear_start, config.linear_end)?;
+        let n = config.num_idx;
+        let mut sigmas = match config.discretization {
+            Grid::LegacyDdpm => ddpm::sigmas(n, config.num_timesteps, config.linear_start, config.linear_end)?,
+            Grid::Edm => {
+                let [high, low] = [config.sigma_max, config.sigma_min].map(|sigma| sigma.powf(1.0 / config.rho));
+                let last = f64::from(n.max(2) - 1);
+                (0..n).map(|i| (high + f64::from(i) / last * (low - high)).powf(config.rho)).collect()
+            }
+        };
         if config.flip {
             sigmas.reverse();
         }
@@ -82,7 +125,7 @@ impl SigmaSampling for Discrete {
     }
 }
 
-export_plugin! { sigma_sampling "edm" => Edm, "discrete" => Discrete }
+export_plugin! { sigma_sampling "edm" => Edm, "discrete" => Discrete, "zero" => Zero }
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +151,14 @@ mod tests {
         }
         assert_eq!(table.sigma(f64::EPSILON).unwrap(), table.sigmas[0]);
         assert_eq!(table.sigma(1.0 - f64::EPSILON / 2.0).unwrap(), table.sigmas[999]);
+    }
+
+    #[test]
+    fn a_table_may_be_edms_and_zero_is_nearly_that() {
+        let table: Discrete = build(json!({ "discretization": "edm", "num_idx": 3 }).as_object().unwrap()).unwrap();
+        assert!((table.sigma(0.0).unwrap() - 0.002).abs() < 1e-9 && (table.sigma(0.99).unwrap() - 80.0).abs() < 1e-9);
+        let zero: Zero = build(json!({}).as_object().unwrap()).unwrap();
+        assert_eq!(zero.sigma(3.0).unwrap(), 1e-5);
     }
 
     #[test]

@@ -5,8 +5,10 @@ mod dropping;
 mod embedder;
 
 pub use conditions::{Conditions, repeat_rows};
-pub use dropping::DropRule;
+pub use dropping::{DropRule, StreamDraws, UcgDraws};
 pub use embedder::{Draws, Embedded, Embedder, EmbedderCall, EmbedderInput, Init, ParamDecl, Slot};
+
+use std::collections::BTreeMap;
 
 use anneal_torch::{grad_mode, random::Stream};
 use tch::Tensor;
@@ -14,6 +16,7 @@ use tch::Tensor;
 use crate::config::EmbedderConfig;
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
+use dropping::Dropping;
 
 /// An embedder of the conditioner with its parameters and the rules the host applies around it.
 pub struct EmbedderUse {
@@ -56,12 +59,22 @@ pub struct Pass<'a> {
 pub struct Conditioner {
     uses: Vec<EmbedderUse>,
     per_row: bool,
+    ucg_draws: Box<dyn UcgDraws>,
 }
+
+/// Batch entries that upstream's `legacy_ucg_value` was put in; the batch itself is never written to.
+pub type Replaced = BTreeMap<String, Tensor>;
 
 impl Conditioner {
     /// A conditioner; with `per_row` conditions are dropped row by row, as upstream does.
     pub fn new(uses: Vec<EmbedderUse>, per_row: bool) -> Self {
-        Self { uses, per_row }
+        Self { uses, per_row, ucg_draws: Box::new(StreamDraws) }
+    }
+
+    /// The same with other draws of what is dropped.
+    #[must_use]
+    pub fn with_ucg_draws(self, ucg_draws: Box<dyn UcgDraws>) -> Self {
+        Self { ucg_draws, ..self }
     }
 
     /// The embedders, in the order of the config.
@@ -78,15 +91,29 @@ impl Conditioner {
     /// # Errors
     /// When an embedder fails, an entry is missing in the batch, or rows of one slot do not fit.
     pub fn embed(&self, batch: &Batch, pass: Pass<'_>) -> Result<Conditions, ComponentError> {
+        Ok(self.embed_and_replace(batch, pass)?.0)
+    }
+
+    /// As [`Conditioner::embed`], with the entries that a `legacy_ucg_value` was put in.
+    ///
+    /// # Errors
+    /// As [`Conditioner::embed`].
+    pub fn embed_and_replace(&self, batch: &Batch, pass: Pass<'_>) -> Result<(Conditions, Replaced), ComponentError> {
         let mut conditions = Conditions::default();
+        let mut replaced = Replaced::new();
         for (i, used) in self.uses.iter().enumerate() {
-            let outputs = self.run(i, used, batch, pass)?;
+            let draws = self.ucg_draws.as_ref();
+            let dropping = Dropping { draws, seed: pass.seed, per_row: self.per_row, use_idx: i, batch };
+            if pass.training {
+                used.drop.replace_inputs(used, &dropping, &mut replaced)?;
+            }
+            let outputs = run(i, used, &replaced, batch, pass)?;
             let zero = used.input_keys.iter().any(|key| pass.force_zero.contains(key));
             for (j, output) in outputs.into_iter().enumerate() {
                 let slot = slot_of(used, &output)?;
                 let mut value = output.tensor;
                 if pass.training {
-                    value = used.drop.apply(&value, i, j, self.per_row, batch, pass.seed);
+                    value = used.drop.apply(&value, j, &dropping);
                 }
                 if zero {
                     value = value.zeros_like();
@@ -94,7 +121,7 @@ impl Conditioner {
                 conditions.append(slot, value, used.embedder.name())?;
             }
         }
-        Ok(conditions)
+        Ok((conditions, replaced))
     }
 
     /// The conditions with and without what `force_uc_zero` names, for guidance. Nothing is dropped at random.
@@ -116,33 +143,31 @@ impl Conditioner {
     pub fn droppable_keys(&self) -> Vec<String> {
         self.uses.iter().filter(|used| used.drop.rate > 0.0).flat_map(|used| used.input_keys.clone()).collect()
     }
+}
 
-    fn run(
-        &self,
-        index: usize,
-        used: &EmbedderUse,
-        batch: &Batch,
-        pass: Pass<'_>,
-    ) -> Result<Vec<Embedded>, ComponentError> {
-        // Values that replace dropped inputs live as long as the call; the batch itself is never written to.
-        let replaced = used.drop.legacy_inputs(used, index, batch, pass)?;
-        let mut inputs = Vec::with_capacity(used.input_keys.len());
-        for (key, replacement) in used.input_keys.iter().zip(&replaced) {
-            inputs.push(match replacement {
-                Some(tensor) => EmbedderInput::Tensor { name: key, tensor },
-                None => input(batch, key, used.embedder.name())?,
-            });
-        }
-        let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: &batch.sample_ids };
-        let mut call = EmbedderCall {
-            num_scenes: batch.num_scenes(),
-            frames_per_scene: batch.frames_per_scene,
-            training: pass.training,
-            draws: &mut draws,
-        };
-        let _frozen = (!used.is_trainable).then(grad_mode::no_grad);
-        used.embedder.forward(&inputs, &used.params, &mut call)
+fn run(
+    index: usize,
+    used: &EmbedderUse,
+    replaced: &Replaced,
+    batch: &Batch,
+    pass: Pass<'_>,
+) -> Result<Vec<Embedded>, ComponentError> {
+    let mut inputs = Vec::with_capacity(used.input_keys.len());
+    for key in &used.input_keys {
+        inputs.push(match replaced.get(key) {
+            Some(tensor) => EmbedderInput::Tensor { name: key, tensor },
+            None => input(batch, key, used.embedder.name())?,
+        });
     }
+    let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: &batch.sample_ids };
+    let mut call = EmbedderCall {
+        num_scenes: batch.num_scenes(),
+        frames_per_scene: batch.frames_per_scene,
+        training: pass.training,
+        draws: &mut draws,
+    };
+    let _frozen = (!used.is_trainable).then(grad_mode::no_grad);
+    used.embedder.forward(&inputs, &used.params, &mut call)
 }
 
 fn input<'a>(batch: &'a Batch, key: &'a str, embedder: &str) -> Result<EmbedderInput<'a>, ComponentError> {

@@ -73,7 +73,11 @@ impl Loss {
                 }
                 let mut constant = vec![1; of_scene.len()];
                 constant[..2].copy_from_slice(&of_scene[..2]);
-                noise + Stream::new(seed, "offset-noise", id, 0).normal_tensor(&constant) * self.offset_noise_level
+                add_offset(
+                    &noise,
+                    &Stream::new(seed, "offset-noise", id, 0).normal_tensor(&constant),
+                    self.offset_noise_level,
+                )
             })
             .collect();
         Tensor::cat(&scenes, 0)
@@ -93,6 +97,13 @@ impl Loss {
         let per_row_mean = distance.flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
         per_row_mean * per_row(weights, 1, clean.device())
     }
+}
+
+/// Noise with an offset that is constant over the axes which `offset` lacks (Guttenberg 2023).
+pub fn add_offset(noise: &Tensor, offset: &Tensor, level: f64) -> Tensor {
+    let mut shape = offset.size();
+    shape.resize(noise.dim(), 1);
+    noise + offset.reshape(&shape[..]) * level
 }
 
 /// `clean + sigma * noise`.

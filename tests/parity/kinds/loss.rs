@@ -1,0 +1,171 @@
+//! `loss.*`: the training objective, from a batch to the loss of each row and its gradients.
+
+use anneal::conditioner::{Conditioner, Pass};
+use anneal::config::{Distance, PluginUse, SigmaPer};
+use anneal::diffusion::{Denoiser, Loss, Wrapper, add_noise, add_offset};
+use tch::{Kind, Tensor};
+
+use super::model::{self, Named};
+use super::schedule;
+use crate::case::{Case, Outputs};
+use crate::options::Options;
+use crate::plugins;
+
+/// Upstream's `StandardDiffusionLoss` as ours.
+pub struct Objective {
+    loss: Loss,
+    sigma_sampling: PluginUse,
+    extra_inputs: Vec<String>,
+}
+
+/// A model as the loss sees it.
+pub struct Parts {
+    /// The network.
+    pub network: Wrapper,
+    /// The scaling around it.
+    pub denoiser: Denoiser,
+    /// The conditions.
+    pub conditioner: Conditioner,
+    /// Trained parameters by key, the network's first.
+    pub trained: Vec<Named>,
+    /// How many are the network's.
+    pub num_network: usize,
+}
+
+/// What one evaluation of the loss gives.
+pub struct Evaluated {
+    /// The noised input, the denoised one, and the loss of each row.
+    pub noised: Tensor,
+    /// Denoised.
+    pub denoised: Tensor,
+    /// Loss of each row, `[n]`.
+    pub of_rows: Tensor,
+}
+
+impl Parts {
+    /// The parts of upstream's `loss_setup` or engine, weights by upstream's prefixes.
+    pub fn new(case: &Case, config: &Options) -> Result<Self, String> {
+        let prefix = "model.diffusion_model.";
+        let (network, mut trained) = model::wrapper(case, &config.table("network_config")?, prefix)?;
+        let denoiser = model::denoiser(&config.table("denoiser_config")?)?;
+        let num_network = trained.len();
+        let (conditioner, of_embedders) = match config.maybe_table("conditioner_config")? {
+            Some(table) => model::conditioner(case, &table, "conditioner.")?,
+            None => (Conditioner::new(Vec::new(), true), Vec::new()),
+        };
+        trained.extend(of_embedders);
+        check_table(case, &denoiser)?;
+        Ok(Self { network, denoiser, conditioner, trained, num_network })
+    }
+}
+
+/// The denoiser's table is a buffer of upstream's checkpoints; ours is made, and has to be the same.
+fn check_table(case: &Case, denoiser: &Denoiser) -> Result<(), String> {
+    let Some(sigmas) = case.weights("denoiser.").remove("sigmas") else { return Ok(()) };
+    let ours = denoiser.table.as_ref().ok_or("a table of sigmas for a denoiser without one")?;
+    let same = schedule::row(&ours.sigmas).allclose(&sigmas, 1e-5, 1e-6, false);
+    if same { Ok(()) } else { Err("denoiser.sigmas differ from the denoiser's own".to_owned()) }
+}
+
+impl Objective {
+    /// Upstream's loss.
+    pub fn new(config: &Options) -> Result<Self, String> {
+        if config.kind()? != "standard" {
+            return Err("only the standard loss is known".to_owned());
+        }
+        let distance = match config.or("loss_type", "l2".to_owned())?.as_str() {
+            "l2" => Distance::L2,
+            "l1" => Distance::L1,
+            other => return Err(format!("no distance is called `{other}`")),
+        };
+        let weighting = schedule::weighting(&config.table("loss_weighting_config")?)?;
+        let sigma_sampling = schedule::sigma_sampling(&config.table("sigma_sampler_config")?)?;
+        let offset_noise_level = config.or("offset_noise_level", 0.0)?;
+        let extra_inputs = match config.raw("batch2model_keys") {
+            Some(serde_json::Value::String(key)) => vec![key.clone()],
+            _ => config.or("batch2model_keys", None::<Vec<String>>)?.unwrap_or_default(),
+        };
+        config.finish()?;
+        let loss = plugins::with(|registry| {
+            let sigma_sampler = registry.sigma_sampler(&sigma_sampling).map_err(|error| error.to_string())?;
+            let weighting = registry.weighting(&weighting).map_err(|error| error.to_string())?;
+            Ok(Loss { distance, sigma_per: SigmaPer::Row, offset_noise_level, sigma_sampler, weighting })
+        })?;
+        Ok(Self { loss, sigma_sampling, extra_inputs })
+    }
+
+    /// The loss of `clean` with the draws of the case below `prefix`, the batch below `prefix` + `batch`.
+    pub fn evaluate(
+        &mut self,
+        case: &Case,
+        parts: &mut Parts,
+        prefix: &str,
+        clean: &Tensor,
+    ) -> Result<Evaluated, String> {
+        let text = |error: anneal::error::ComponentError| error.to_string();
+        let masks = model::Masks::new(case, &format!("{prefix}mask"));
+        let drops = masks.any();
+        let batch = model::batch(case, &format!("{prefix}batch"), clean.size()[0], drops)?;
+        let empty = Conditioner::new(Vec::new(), true);
+        let conditioner = std::mem::replace(&mut parts.conditioner, empty).with_ucg_draws(Box::new(masks));
+        let conditions = conditioner.embed(&batch, Pass { seed: 0, training: drops, force_zero: &[] }).map_err(text)?;
+        parts.conditioner = conditioner;
+
+        let sigmas = self.sigmas(case, prefix)?;
+        let weights = self.loss.weighting.weights(&sigmas).map_err(text)?;
+        let mut noise = case.input(&format!("{prefix}noise"))?;
+        if self.loss.offset_noise_level > 0.0 {
+            let draws = case.numbered(&format!("{prefix}randn"));
+            let offset = draws.last().ok_or("the case has no offset")?;
+            noise = add_offset(&noise, offset, self.loss.offset_noise_level);
+        }
+        let noised = add_noise(clean, &noise, &sigmas);
+        let extra = model::extra(&batch, &self.extra_inputs)?;
+        let denoised =
+            parts.denoiser.denoise(&parts.network, &noised, &sigmas, &conditions, &extra, true).map_err(text)?;
+        let of_rows = self.loss.of_rows(&denoised, clean, &weights);
+        Ok(Evaluated { noised, denoised, of_rows })
+    }
+
+    /// The sigmas of the case's draws, which have to be those that the reference made of them.
+    fn sigmas(&self, case: &Case, prefix: &str) -> Result<Vec<f64>, String> {
+        let recorded = case.numbers(&format!("{prefix}sigmas"))?;
+        let has = |name: &str| case.has(&format!("{prefix}{name}"));
+        // The draws of offset noise are recorded together: sigma's comes first.
+        let offset_first = format!("{prefix}randn.0");
+        let drawn = if has("rand") || has("rand_idx") {
+            schedule::draw_sigmas(case, &self.sigma_sampling, prefix)?
+        } else if case.has(&offset_first) {
+            schedule::sigmas_of(&case.numbers(&offset_first)?, &self.sigma_sampling)?
+        } else {
+            return Err("the case has no draw of sigma".to_owned());
+        };
+        let off = drawn.iter().zip(&recorded).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        if off < 1e-4 { Ok(recorded) } else { Err(format!("sigmas are off by {off:.1e} of their values")) }
+    }
+}
+
+/// Runs a case.
+pub fn run(case: &Case) -> Result<Outputs, String> {
+    let config = case.config()?;
+    if config.kind()? != "loss_setup" {
+        return Err("only a loss setup is known".to_owned());
+    }
+    let mut parts = Parts::new(case, &config)?;
+    let mut objective = Objective::new(&config.table("loss_fn_config")?)?;
+    config.finish()?;
+    // Upstream's attribute behind the shape of the offset, which the recorded draw has already.
+    let _: Option<i64> = case.call.optional("n_frames")?;
+    let clean = case.input("input")?;
+    let Evaluated { noised, denoised, of_rows } = objective.evaluate(case, &mut parts, "", &clean)?;
+    let mut outputs = Outputs::from([
+        ("out.noised_input".to_owned(), noised.detach()),
+        ("out.denoised".to_owned(), denoised.detach()),
+        ("out.loss".to_owned(), of_rows.detach()),
+    ]);
+    if case.wanted().any(|(name, _)| name.starts_with("grad.")) {
+        of_rows.mean(Kind::Float).backward();
+        outputs.extend(model::gradients(&parts.trained));
+    }
+    Ok(outputs)
+}

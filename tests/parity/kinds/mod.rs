@@ -1,0 +1,32 @@
+//! How a case of each kind is built and run.
+
+mod conditioner;
+mod denoiser;
+mod ema;
+mod engine;
+mod first_stage;
+mod guider;
+mod loss;
+mod model;
+mod network;
+mod sampler;
+mod schedule;
+
+use crate::case::{Case, Outputs};
+
+/// Builds what the case describes, runs it, and returns its outputs.
+pub fn run(case: &Case) -> Result<Outputs, String> {
+    let (family, _) = case.kind.split_once('.').unwrap_or((&case.kind, ""));
+    match family {
+        "scaling" | "weighting" | "discretization" | "sigma_sampling" | "lr" => schedule::run(case),
+        "denoiser" => denoiser::run(case),
+        "sampler" => sampler::run(case),
+        "guider" => guider::run(case),
+        "conditioner" => conditioner::run(case),
+        "ema" => ema::run(case),
+        "loss" => loss::run(case),
+        "engine_train" => engine::train(case),
+        "engine_sample" => engine::sample(case),
+        _ => Err(format!("no case of kind `{}` is known", case.kind)),
+    }
+}
