@@ -22,10 +22,22 @@ impl<'a> Tree<'a> {
         Tree { params: self.params, prefix }
     }
 
+    /// As [`Tree::sub`], for a caller that is done with this place.
+    pub fn into_sub(self, name: impl Display) -> Self {
+        let prefix = self.join(name);
+        Self { params: self.params, prefix }
+    }
+
     /// Declares a parameter at this place.
     pub fn param(&mut self, name: &str, shape: &[i64], init: Init) -> Param {
         let path = self.join(name);
         self.params.declare(&path, shape, init)
+    }
+
+    /// Declares a tensor that is saved and never trained.
+    pub fn buffer(&mut self, name: &str, shape: &[i64], init: Init) -> Param {
+        let path = self.join(name);
+        self.params.buffer(&path, shape, init)
     }
 
     fn join(&self, name: impl Display) -> String {

@@ -2,6 +2,7 @@
 
 mod check;
 mod device;
+mod embedder_weights;
 mod model;
 mod project;
 mod run;

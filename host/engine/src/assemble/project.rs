@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::embedder_weights;
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
 use crate::config::{
@@ -134,6 +135,9 @@ impl Project {
         let schedule = schedule.as_ref().map(|used| self.registry.learning_rate(used)).transpose()?;
 
         let built = build_model(&config, &mut self.registry, device)?;
+        if !resume {
+            embedder_weights::load(&self.loaded, &built.weights)?;
+        }
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
         let optimizer = AdamW::new(
