@@ -1,8 +1,8 @@
 //! Images to latents by an autoencoder's encoder; the decoder is neither built nor declared.
 
+use anneal_nn::Path;
 use anneal_nn::autoencoder::{CoderConfig, DiagonalGaussian, Encoder};
 use anneal_nn::layers::{Conv, ConvConfig};
-use anneal_nn::Path;
 use plugin_api::config::Setting;
 use plugin_api::native::prelude::*;
 
@@ -69,7 +69,9 @@ impl EncoderSizes {
 
 fn check(sizes: &EncoderSizes) -> std::result::Result<(), ConfigError> {
     match sizes.coder()?.check_encoder().into_iter().next() {
-        Some(problem) => Err(ConfigError::new(format!("/{}", problem.key), format!("{}; {}", problem.message, problem.help))),
+        Some(problem) => {
+            Err(ConfigError::new(format!("/{}", problem.key), format!("{}; {}", problem.message, problem.help)))
+        }
         None => Ok(()),
     }
 }
@@ -171,7 +173,8 @@ impl FrameEncoder {
             return Err(Error::argument(format!("wants {} channels, got {size:?}", coder.in_channels)));
         }
         let layers = layers(coder, self.embed_dim, self.in_autoencoder, &declared.of(call).root());
-        let encoded = images.split(chunk.unwrap_or(size[0]), 0).iter().map(|rows| layers.forward(rows)).collect::<Vec<_>>();
+        let encoded =
+            images.split(chunk.unwrap_or(size[0]), 0).iter().map(|rows| layers.forward(rows)).collect::<Vec<_>>();
         let encoded = Tensor::f_cat(&encoded, 0)?;
         Ok(match self.latent {
             Latent::Code | Latent::Moments => encoded,

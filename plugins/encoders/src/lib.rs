@@ -1,4 +1,4 @@
-//! The bundled encoders, as a plugin like any other: images and texts to what a network attends to.
+//! The bundled encoders, as a plugin like any other: images, texts and frames to conditions.
 
 mod named;
 mod tree;
@@ -18,6 +18,12 @@ mod clip_text;
 mod t5_model;
 mod t5;
 mod byt5;
+mod nn_params;
+mod uniform;
+mod frame_encoder;
+mod video_prediction;
+mod gaussian_encoder;
+mod low_scale_encoder;
 
 use plugin_api::native::prelude::*;
 
@@ -29,6 +35,9 @@ export_plugin! {
     embedder "clip-text" => clip_text::ClipTextEmbedder,
     embedder "t5" => t5::T5,
     embedder "byt5" => byt5::ByT5,
+    embedder "video-prediction-with-encoder" => video_prediction::VideoPrediction,
+    embedder "gaussian-encoder" => gaussian_encoder::GaussianEncoder,
+    embedder "low-scale-encoder" => low_scale_encoder::LowScaleEncoder,
 }
 
 #[cfg(test)]
@@ -51,5 +60,8 @@ mod tests {
         check::<clip_text::ClipTextEmbedder>("clip-text");
         check::<t5::T5>("t5");
         check::<byt5::ByT5>("byt5");
+        check::<video_prediction::VideoPrediction>("video-prediction-with-encoder");
+        check::<gaussian_encoder::GaussianEncoder>("gaussian-encoder");
+        check::<low_scale_encoder::LowScaleEncoder>("low-scale-encoder");
     }
 }

@@ -6,7 +6,7 @@ use anneal::conditioner::{Draws, Embedded, Embedder, EmbedderCall, EmbedderInput
 use anneal::config::EmbedderConfig;
 use anneal::error::{ComponentError, ErrorCode};
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{encoders, model, schedule};
 use crate::case::{Case, Outputs};
@@ -59,7 +59,19 @@ pub fn name(names: &[&str], outputs: Vec<Embedded>) -> Result<Outputs, String> {
     if names.len() != outputs.len() {
         return Err(format!("{} outputs came, not {}", outputs.len(), names.len()));
     }
-    Ok(names.iter().map(|name| (*name).to_owned()).zip(outputs.into_iter().map(|output| output.tensor.detach())).collect())
+    Ok(names
+        .iter()
+        .map(|name| (*name).to_owned())
+        .zip(outputs.into_iter().map(|output| output.tensor.detach()))
+        .collect())
+}
+
+/// A use of an entry with settings; a null is a setting that is not given.
+fn used(plugin: &str, settings: Value) -> Result<EmbedderConfig, String> {
+    let Value::Object(mut table) = settings else { return Err("settings are no table".to_owned()) };
+    table.retain(|_, value| !value.is_null());
+    table.extend(Map::from_iter([("plugin".to_owned(), json!(plugin)), ("input_key".to_owned(), json!("x"))]));
+    serde_json::from_value(Value::Object(table)).map_err(|error| error.to_string())
 }
 
 /// An embedder of a plugin with a case's weights.
@@ -72,11 +84,15 @@ impl Loaded {
     /// The entry of this name with settings; upstream's parameters that begin with one of `unread` are never read there
     /// and not declared here.
     pub fn new(case: &Case, plugin: &str, settings: Value, unread: &[&str]) -> Result<Self, String> {
-        let Value::Object(mut table) = settings else { return Err("settings are no table".to_owned()) };
-        table.retain(|_, value| !value.is_null());
-        table.extend(Map::from_iter([("plugin".to_owned(), json!(plugin)), ("input_key".to_owned(), json!("x"))]));
-        let used: EmbedderConfig = serde_json::from_value(Value::Object(table)).map_err(|error| error.to_string())?;
-        Self::of(case, &used, unread)
+        Self::of(case, &used(plugin, settings)?, unread)
+    }
+
+    /// The entry of this name with parameters that `value` makes of their names and shapes.
+    pub fn made(plugin: &str, settings: Value, value: impl Fn(&str, &[i64]) -> Tensor) -> Result<Self, String> {
+        let used = used(plugin, settings)?;
+        let embedder = plugins::with(|registry| registry.embedder(&used).map_err(|error| error.to_string()))?;
+        let params = embedder.params().iter().map(|decl| value(&decl.name, &decl.shape)).collect();
+        Ok(Self { embedder, params })
     }
 
     fn of(case: &Case, used: &EmbedderConfig, unread: &[&str]) -> Result<Self, String> {
@@ -96,9 +112,15 @@ impl Loaded {
     }
 
     /// The embeddings of inputs of the case, of so many scenes.
-    pub fn forward(&self, case: &Case, inputs: &[&str], scenes: i64, mut given: Given) -> Result<Vec<Embedded>, String> {
+    pub fn forward(&self, case: &Case, inputs: &[&str], scenes: i64, given: Given) -> Result<Vec<Embedded>, String> {
         let tensors: Vec<Tensor> = inputs.iter().map(|name| case.input(name)).collect::<Result<_, _>>()?;
-        let named = inputs.iter().zip(&tensors).map(|(name, tensor)| EmbedderInput::Tensor { name, tensor });
+        let named: Vec<(&str, &Tensor)> = inputs.iter().copied().zip(&tensors).collect();
+        self.embed(&named, scenes, given)
+    }
+
+    /// The embeddings of tensors, of so many scenes.
+    pub fn embed(&self, inputs: &[(&str, &Tensor)], scenes: i64, mut given: Given) -> Result<Vec<Embedded>, String> {
+        let named = inputs.iter().map(|(name, tensor)| EmbedderInput::Tensor { name, tensor });
         let named: Vec<EmbedderInput<'_>> = named.collect();
         let training = given.training;
         let mut call = EmbedderCall { num_scenes: scenes, frames_per_scene: 1, training, draws: &mut given };
@@ -120,7 +142,10 @@ impl Given {
 
     /// Draws as in training.
     pub fn draws<const N: usize>(draws: [(&str, Tensor); N]) -> Self {
-        Self { draws: draws.into_iter().map(|(purpose, numbers)| (purpose.to_owned(), numbers)).collect(), training: true }
+        Self {
+            draws: draws.into_iter().map(|(purpose, numbers)| (purpose.to_owned(), numbers)).collect(),
+            training: true,
+        }
     }
 
     /// One more draw.
@@ -158,9 +183,4 @@ pub fn table_of(config: &Options) -> Result<Vec<f64>, String> {
     let sigmas = schedule::grid(&grid, config.get("num_idx")?, append_zero, flip)?;
     config.finish()?;
     Ok(sigmas)
-}
-
-/// Zeros, of the rows of an input.
-pub fn zeros(rows: i64) -> Tensor {
-    Tensor::zeros([rows], (Kind::Float, Device::Cpu))
 }

@@ -129,43 +129,38 @@ pub fn open_clip_image(case: &Case, config: &Options) -> Result<Outputs, String>
     Ok(outputs)
 }
 
-/// What the tower is given of an image, seen through towers that pass a pixel of each patch on: every `_pre_stride`-th.
+/// What the plugin's tower is given of an image, seen through a tower that passes the first pixel of each patch on.
 ///
-/// A patch of the size of the stride, embedded by a weight that picks its first pixel, would need a position without a
-/// norm behind it; so the images are compared through the embedding alone, and this output is that of kornia's formula
-/// computed with libtorch's own operations.
+/// A token is `(r, g, b, -r, -g, -b, K, -K)`: its mean is zero, so that norms only scale it, and K tells by how much.
+/// The block adds nothing.
 fn preprocessed(case: &Case, config: &Options, image: &Tensor) -> Result<Outputs, String> {
+    const K: f32 = 2.0;
     let stride: i64 = case.call.get("_pre_stride")?;
-    let image = if image.dim() == 5 { image.flatten(0, 1) } else { image.shallow_clone() };
-    let value = resized(&image, config.or("antialias", true)?);
-    let row = |values: &[f32]| Tensor::from_slice(values).reshape([1, 3, 1, 1]);
-    let mean = row(&[0.48145466, 0.4578275, 0.40821073]);
-    let std = row(&[0.26862954, 0.26130258, 0.27577711]);
-    let value = ((value + 1.0) / 2.0 - mean) / std;
-    let every = |value: &Tensor, axis: i64| value.slice(axis, 0, None, stride);
-    Ok(Outputs::from([("out.preprocessed".to_owned(), every(&every(&value, 2), 3))]))
-}
-
-fn resized(image: &Tensor, antialias: bool) -> Tensor {
-    let size = image.size();
-    let factors = [size[2] as f64 / 224.0, size[3] as f64 / 224.0];
-    let mut value = image.shallow_clone();
-    if antialias && factors.iter().any(|factor| *factor > 1.0) {
-        // One kernel in two dimensions, where the plugin has two in one.
-        let lines: Vec<Tensor> = factors.iter().map(|factor| gaussian(((factor - 1.0) / 2.0).max(0.001))).collect();
-        let (rows, columns) = (lines[0].size()[0], lines[1].size()[0]);
-        let kernel = lines[0].outer(&lines[1]).reshape([1, 1, rows, columns]).repeat([3, 1, 1, 1]);
-        let padded = value.reflection_pad2d([columns / 2, columns / 2, rows / 2, rows / 2]);
-        value = padded.conv2d(&kernel, None::<&Tensor>, [1, 1], [0, 0], [1, 1], 3);
-    }
-    if size[2..] == [224, 224] { value } else { value.upsample_bicubic2d([224, 224], true, None, None) }
-}
-
-fn gaussian(sigma: f64) -> Tensor {
-    let taps = (4.0 * sigma).max(3.0) as i64 | 1;
-    let values: Vec<f64> = (0..taps).map(|i| (-0.5 * ((i - taps / 2) as f64 / sigma).powi(2)).exp()).collect();
-    let sum: f64 = values.iter().sum();
-    Tensor::from_slice(&values.iter().map(|value| value / sum).collect::<Vec<f64>>()).to_kind(Kind::Float)
+    let grid = 224 / stride;
+    let vision = json!({ "embed_dim": 1, "width": 8, "head_width": 8, "layers": 1, "patch_size": stride });
+    let antialias: bool = config.or("antialias", true)?;
+    let settings = json!({ "vision": vision, "antialias": antialias, "output_tokens": true });
+    let options = (Kind::Float, tch::Device::Cpu);
+    let mark = Tensor::from_slice(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, K, -K]);
+    let probe = Loaded::made("open-clip-image", settings, |name, shape| {
+        if name.ends_with("conv1.weight") {
+            let pick =
+                Tensor::cat(&[Tensor::eye(3, options), -Tensor::eye(3, options), Tensor::zeros([2, 3], options)], 0);
+            let weight = Tensor::zeros(shape, options);
+            weight.select(3, 0).select(2, 0).copy_(&pick);
+            return weight;
+        }
+        match name.rsplit('.').next() {
+            Some("positional_embedding") => mark.expand(shape, false).contiguous(),
+            Some("weight") if name.contains(".ln_") => Tensor::ones(shape, options),
+            _ => Tensor::zeros(shape, options),
+        }
+    })?;
+    let images = if image.dim() == 5 { image.flatten(0, 1) } else { image.shallow_clone() };
+    let tokens = probe.embed(&[("image", &images)], 1, Given::none())?.swap_remove(0).tensor; // [n, grid*grid, 8]
+    let scaled = tokens.narrow(2, 0, 3) / tokens.narrow(2, 6, 1) * f64::from(K);
+    let pixels = scaled.transpose(1, 2).unflatten(2, [grid, grid]); // [n, grid*grid, c] -> [n, c, grid, grid]
+    Ok(Outputs::from([("out.preprocessed".to_owned(), pixels)]))
 }
 
 /// `embedder.frozen_openclip_image_prediction`.
@@ -441,7 +436,8 @@ pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, Strin
     let scale_factor: f64 = config.or("scale_factor", 1.0)?;
     let max_noise_level: i64 = config.or("max_noise_level", 250)?;
     // A null keeps the size, a missing option does not.
-    let size: Option<i64> = if config.raw("output_size").is_some() { config.optional("output_size")? } else { Some(64) };
+    let size: Option<i64> =
+        if config.raw("output_size").is_some() { config.optional("output_size")? } else { Some(64) };
     let mut settings = json!({
         "linear_start": config.get::<f64>("linear_start")?, "linear_end": config.get::<f64>("linear_end")?,
         "timesteps": config.or("timesteps", 1000)?, "max_noise_level": max_noise_level,

@@ -94,7 +94,8 @@ mod tests {
     }
 
     fn used(prefix: &str, at: &str) -> EmbedderConfig {
-        let config = json!({ "plugin": "x", "input_key": "a", "weights": "/w", "weights_prefix": prefix, "weights_at": at });
+        let config =
+            json!({ "plugin": "x", "input_key": "a", "weights": "/w", "weights_prefix": prefix, "weights_at": at });
         serde_json::from_value(config).unwrap()
     }
 
@@ -109,7 +110,10 @@ mod tests {
 
     #[test]
     fn keys_are_found_behind_either_prefix() {
-        assert_eq!(check(&used("", ""), &[("model.visual.weight", &[2, 3]), ("model.visual.bias", &[2])]).unwrap(), [3.0; 2]);
+        assert_eq!(
+            check(&used("", ""), &[("model.visual.weight", &[2, 3]), ("model.visual.bias", &[2])]).unwrap(),
+            [3.0; 2]
+        );
         assert!(check(&used("", "model."), &[("visual.weight", &[2, 3]), ("visual.bias", &[2])]).is_ok());
         let whole = [("a.0.visual.weight", [2, 3].as_slice()), ("a.0.visual.bias", &[2]), ("other", &[1])];
         assert!(check(&used("a.0.", "model."), &whole).is_ok());
