@@ -26,6 +26,8 @@ mod trunk;
 mod unet;
 /// The video UNet.
 mod video_unet;
+/// Autoencoders.
+pub mod autoencoder;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};

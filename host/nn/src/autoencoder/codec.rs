@@ -1,0 +1,295 @@
+//! Encoder, latent and decoder together: what a first stage or an image condition is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::config::CoderConfig;
+use super::decoder::Decoder;
+use super::encoder::Encoder;
+use super::posterior::{DiagonalGaussian, Regularizer};
+use crate::config::ConfigProblem;
+use crate::layers::{Conv, ConvConfig};
+use crate::params::Path;
+
+/// An autoencoder, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AutoencoderConfig {
+    /// The autoencoder of latent diffusion: latents are samples of the posterior.
+    AutoencoderKl(AutoencoderKlConfig),
+    /// The same, but latents are the posterior's means, as for conditions.
+    AutoencoderKlModeOnly(AutoencoderKlConfig),
+    /// Any encoder, decoder and latent.
+    AutoencodingEngine(AutoencodingEngineConfig),
+}
+
+/// Settings of the autoencoder of latent diffusion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencoderKlConfig {
+    /// Channels of a latent.
+    #[schemars(range(min = 1))]
+    pub embed_dim: u32,
+    /// Encoder and decoder.
+    pub ddconfig: CoderConfig,
+    /// Rows encoded or decoded at a time; all at once if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_batch_size: Option<u32>,
+}
+
+/// Settings of an autoencoder put together from its parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencodingEngineConfig {
+    /// Pixels to what the regularizer takes.
+    pub encoder_config: EncoderConfig,
+    /// Latents to pixels.
+    pub decoder_config: DecoderConfig,
+    /// What the encoder gives to latents.
+    pub regularizer_config: Regularizer,
+}
+
+/// An encoder, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum EncoderConfig {
+    /// Pixels are the moments already.
+    Identity,
+    /// The encoder.
+    Encoder(CoderConfig),
+}
+
+/// A decoder, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum DecoderConfig {
+    /// Of images.
+    Decoder(CoderConfig),
+    /// Of video.
+    VideoDecoder(CoderConfig),
+}
+
+impl AutoencoderConfig {
+    /// What cannot be built; empty when all is well.
+    pub fn check(&self) -> Vec<ConfigProblem> {
+        match self {
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => kl.check(),
+            Self::AutoencodingEngine(engine) => engine.check(),
+        }
+    }
+
+    /// Rows and columns of an image for each one of a latent.
+    pub fn downsampling(&self) -> i64 {
+        match self {
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => kl.ddconfig.downsampling(),
+            Self::AutoencodingEngine(engine) => match &engine.encoder_config {
+                EncoderConfig::Identity => 1,
+                EncoderConfig::Encoder(encoder) => encoder.downsampling(),
+            },
+        }
+    }
+
+    /// Channels of a latent of an image with `in_channels`.
+    pub fn latent_channels(&self, in_channels: i64) -> i64 {
+        match self {
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => kl.embed_dim.into(),
+            Self::AutoencodingEngine(engine) => engine.regularizer_config.channels(match &engine.encoder_config {
+                EncoderConfig::Identity => in_channels,
+                EncoderConfig::Encoder(encoder) => encoder.encoded_channels(),
+            }),
+        }
+    }
+
+    fn regularizer(&self) -> Regularizer {
+        match self {
+            Self::AutoencoderKl(_) => Regularizer::DiagonalGaussian { sample: true },
+            Self::AutoencoderKlModeOnly(_) => Regularizer::DiagonalGaussian { sample: false },
+            Self::AutoencodingEngine(engine) => engine.regularizer_config,
+        }
+    }
+}
+
+impl AutoencoderKlConfig {
+    fn check(&self) -> Vec<ConfigProblem> {
+        let mut problems = within("ddconfig", self.ddconfig.check_encoder());
+        for problem in within("ddconfig", self.ddconfig.check_decoder()) {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        let mut wrong = |key: &str, message: &str, help: &str| problems.push(ConfigProblem::new(key, message, help));
+        if self.embed_dim == 0 {
+            wrong("embed_dim", "must be 1 or more", "give the number of channels of a latent");
+        }
+        if self.max_batch_size == Some(0) {
+            wrong("max_batch_size", "must be 1 or more", "leave it out to take all rows at once");
+        }
+        if !self.ddconfig.double_z && self.embed_dim % 2 == 1 {
+            let message = "half of an odd number of channels are no means";
+            wrong("ddconfig.double_z", message, "give means and log-variances: double_z = true");
+        }
+        problems
+    }
+}
+
+impl AutoencodingEngineConfig {
+    fn check(&self) -> Vec<ConfigProblem> {
+        let encoder = match &self.encoder_config {
+            EncoderConfig::Identity => Vec::new(),
+            EncoderConfig::Encoder(config) => config.check_encoder(),
+        };
+        let decoder = match &self.decoder_config {
+            DecoderConfig::Decoder(config) => config.check_decoder(),
+            DecoderConfig::VideoDecoder(config) => config.check_video_decoder(),
+        };
+        let mut problems = within("encoder_config", encoder);
+        problems.extend(within("decoder_config", decoder));
+        let (DecoderConfig::Decoder(decoder) | DecoderConfig::VideoDecoder(decoder)) = &self.decoder_config;
+        if let EncoderConfig::Encoder(encoder) = &self.encoder_config {
+            let latent = self.regularizer_config.channels(encoder.encoded_channels());
+            if latent != i64::from(decoder.z_channels) {
+                let message = format!("{} is not the {latent} channels of a latent", decoder.z_channels);
+                let help = "give encoder and decoder the same z_channels";
+                problems.push(ConfigProblem::new("decoder_config.z_channels", message, help));
+            }
+        }
+        problems
+    }
+}
+
+fn within(table: &str, problems: Vec<ConfigProblem>) -> Vec<ConfigProblem> {
+    problems.into_iter().map(|p| ConfigProblem { key: format!("{table}.{}", p.key), ..p }).collect()
+}
+
+/// An autoencoder.
+#[derive(Debug)]
+pub struct Autoencoder {
+    encoder: Option<Encoder>,
+    quant_conv: Option<Conv>,
+    regularizer: Regularizer,
+    post_quant_conv: Option<Conv>,
+    decoder: Decoder,
+    max_batch_size: Option<i64>,
+}
+
+impl Autoencoder {
+    /// Keys `encoder` (none if it is the identity) and `decoder`; `quant_conv` and `post_quant_conv` in the autoencoders
+    /// of latent diffusion.
+    ///
+    /// # Panics
+    /// When [`AutoencoderConfig::check`] has something to say.
+    pub fn new(config: &AutoencoderConfig, path: &Path) -> Self {
+        let problems = config.check();
+        assert!(problems.is_empty(), "{}", problems[0]);
+        let regularizer = config.regularizer();
+        let (encoder, decoder) = (path.sub("encoder"), path.sub("decoder"));
+        match config {
+            AutoencoderConfig::AutoencoderKl(kl) | AutoencoderConfig::AutoencoderKlModeOnly(kl) => {
+                let z_channels = i64::from(kl.ddconfig.z_channels);
+                let embed_dim = i64::from(kl.embed_dim);
+                let moments = if kl.ddconfig.double_z { 2 } else { 1 };
+                let encoder = Encoder::new(&kl.ddconfig, &encoder);
+                let decoder = Decoder::new(&kl.ddconfig, &decoder);
+                let pointwise = |name: &str, inputs, outputs| {
+                    Some(Conv::new(&path.sub(name), ConvConfig::same(inputs, outputs, &[1, 1])))
+                };
+                Self {
+                    encoder: Some(encoder),
+                    quant_conv: pointwise("quant_conv", moments * z_channels, moments * embed_dim),
+                    regularizer,
+                    post_quant_conv: pointwise("post_quant_conv", embed_dim, z_channels),
+                    decoder,
+                    max_batch_size: kl.max_batch_size.map(i64::from),
+                }
+            }
+            AutoencoderConfig::AutoencodingEngine(engine) => Self {
+                encoder: match &engine.encoder_config {
+                    EncoderConfig::Identity => None,
+                    EncoderConfig::Encoder(config) => Some(Encoder::new(config, &encoder)),
+                },
+                quant_conv: None,
+                regularizer,
+                post_quant_conv: None,
+                decoder: match &engine.decoder_config {
+                    DecoderConfig::Decoder(config) => Decoder::new(config, &decoder),
+                    DecoderConfig::VideoDecoder(config) => Decoder::video(config, &decoder),
+                },
+                max_batch_size: None,
+            },
+        }
+    }
+
+    /// How a latent is taken from the moments.
+    pub fn regularizer(&self) -> Regularizer {
+        self.regularizer
+    }
+
+    /// The decoder, for who skips its layers over time.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// What the latent is taken from: the moments of the posterior, or the code itself without one.
+    ///
+    /// # Shapes
+    /// - `x`: `[n, in_channels, h, w]`, f32 in `[-1, 1]`
+    /// - result: `[n, 2*c, h/f, w/f]`; `[n, c, h/f, w/f]` with the identity regularizer
+    pub fn encode_moments(&self, x: &Tensor, train: bool) -> Tensor {
+        self.in_batches(x, |x| {
+            let encoded = self.encoder.as_ref().map_or_else(|| x.shallow_clone(), |encoder| encoder.forward(x, train));
+            self.quant_conv.as_ref().map_or_else(|| encoded.shallow_clone(), |conv| conv.forward(&encoded))
+        })
+    }
+
+    /// The latent of `x`.
+    ///
+    /// # Shapes
+    /// - `x`: `[n, in_channels, h, w]`, f32 in `[-1, 1]`
+    /// - `noise`: `[n, c, h/f, w/f]` standard normal, needed only where [`Regularizer::is_random`]
+    /// - result: `[n, c, h/f, w/f]`
+    pub fn encode(&self, x: &Tensor, noise: Option<&Tensor>) -> Tensor {
+        self.regularizer.latent(&self.encode_moments(x, false), noise)
+    }
+
+    /// The posterior of `x`; none where the regularizer is the identity.
+    ///
+    /// # Shapes
+    /// - `x`: `[n, in_channels, h, w]`, f32 in `[-1, 1]`
+    pub fn posterior(&self, x: &Tensor) -> Option<DiagonalGaussian> {
+        match self.regularizer {
+            Regularizer::DiagonalGaussian { .. } => Some(DiagonalGaussian::new(&self.encode_moments(x, false))),
+            Regularizer::Identity => None,
+        }
+    }
+
+    /// Pixels of latents.
+    ///
+    /// # Shapes
+    /// - `z`: `[b*t, c, h, w]`, the rows of each `t` one video; a decoder of images does not look at `t`
+    /// - result: `[b*t, 3, f*h, f*w]`
+    pub fn decode(&self, z: &Tensor, t: i64, train: bool) -> Tensor {
+        let t = self.decoder.is_over_time().then_some(t);
+        self.in_batches(z, |z| {
+            let z = self.post_quant_conv.as_ref().map_or_else(|| z.shallow_clone(), |conv| conv.forward(z));
+            self.decoder.forward(&z, t, train)
+        })
+    }
+
+    fn in_batches(&self, x: &Tensor, each: impl Fn(&Tensor) -> Tensor) -> Tensor {
+        let rows = x.size()[0];
+        match self.max_batch_size {
+            Some(max) if rows > max => {
+                let parts =
+                    (0..rows).step_by(max as usize).map(|first| each(&x.narrow(0, first, max.min(rows - first))));
+                Tensor::cat(&parts.collect::<Vec<_>>(), 0)
+            }
+            _ => each(x),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -1,0 +1,27 @@
+//! Autoencoders: pixels to the moments of a Gaussian over latents, and latents to pixels.
+
+mod attention;
+mod codec;
+mod config;
+mod decoder;
+mod encoder;
+mod posterior;
+mod resample;
+mod resnet_block;
+mod time_conv;
+mod video_attn_block;
+mod video_resnet_block;
+
+pub use attention::{AttnBlock, LinAttnBlock};
+pub use codec::{
+    Autoencoder, AutoencoderConfig, AutoencoderKlConfig, AutoencodingEngineConfig, DecoderConfig, EncoderConfig,
+};
+pub use config::{AttnType, CoderConfig, TimeMerge, TimeMode};
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use posterior::{DiagonalGaussian, Regularizer, normal_kl};
+pub use resample::{DoublingLayer, HalvingLayer};
+pub use resnet_block::{ResnetBlock, ResnetBlockConfig};
+pub use time_conv::TimeConv;
+pub use video_attn_block::VideoAttnBlock;
+pub use video_resnet_block::{MixFactor, VideoResnetBlock, VideoTimeConfig};
