@@ -8,7 +8,7 @@ use anneal::error::{ComponentError, ErrorCode};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use super::{encoders, model, schedule};
+use super::{encoders, frame_encoders, model, schedule};
 use crate::case::{Case, Outputs};
 use crate::options::Options;
 use crate::plugins;
@@ -33,9 +33,9 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "frozen_openclip_text" => encoders::open_clip_text(case, &config)?,
         "frozen_openclip_text2" => encoders::open_clip_text2(case, &config)?,
         "frozen_clip" => encoders::clip_text(case, &config)?,
-        "gaussian_encoder" => encoders::gaussian_encoder(case, &config)?,
-        "low_scale_encoder" => encoders::low_scale_encoder(case, &config)?,
-        "video_prediction_with_encoder" => encoders::video_prediction(case, &config)?,
+        "gaussian_encoder" => frame_encoders::gaussian_encoder(case, &config)?,
+        "low_scale_encoder" => frame_encoders::low_scale_encoder(case, &config)?,
+        "video_prediction_with_encoder" => frame_encoders::video_prediction(case, &config)?,
         other => return Err(format!("no embedder is called `{other}`")),
     };
     config.finish()?;

@@ -7,6 +7,7 @@ mod embedder;
 mod encoders;
 mod engine;
 mod first_stage;
+mod frame_encoders;
 mod guider;
 mod loss;
 mod model;
