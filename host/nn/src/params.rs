@@ -1,7 +1,7 @@
 //! Named parameters in order of construction, their paths equal to the reference checkpoint's keys.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -52,6 +52,8 @@ pub struct Param {
     pub tensor: Tensor,
     /// Trained or buffer.
     pub kind: ParamKind,
+    /// How it starts.
+    pub init: Init,
 }
 
 /// The parameters of a network, in order of construction.
@@ -70,10 +72,11 @@ struct Inner {
     paths: HashSet<String>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Place {
     Device(Device),
     Meta,
+    Given(HashMap<String, Tensor>),
 }
 
 /// A place in the tree of parameters; `path.sub("attn1").sub("to_q")`.
@@ -94,6 +97,12 @@ impl Params {
         Self::at(Place::Meta, 0)
     }
 
+    /// Parameters whose values others own, by path: a network built of them reads those very tensors, and whether they
+    /// are trained is their owner's affair.
+    pub fn given(values: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+        Self::at(Place::Given(values.into_iter().collect()), 0)
+    }
+
     fn at(place: Place, seed: u64) -> Self {
         let inner = Inner { place, seed, entries: Vec::new(), paths: HashSet::new() };
         Self { inner: Rc::new(RefCell::new(inner)) }
@@ -106,7 +115,8 @@ impl Params {
 
     /// All parameters and buffers in order of construction; the tensors are those of the network.
     pub fn entries(&self) -> Vec<Param> {
-        let share = |p: &Param| Param { path: p.path.clone(), tensor: p.tensor.shallow_clone(), kind: p.kind };
+        let share =
+            |p: &Param| Param { path: p.path.clone(), tensor: p.tensor.shallow_clone(), kind: p.kind, init: p.init };
         self.inner.borrow().entries.iter().map(share).collect()
     }
 
@@ -131,7 +141,7 @@ impl Path {
     /// Adds a trained parameter: a leaf that requires a gradient.
     ///
     /// # Panics
-    /// When the path is taken.
+    /// When the path is taken, or given values have none of this path and shape.
     pub fn param(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         self.add(name, shape, init, ParamKind::Trained)
     }
@@ -139,7 +149,7 @@ impl Path {
     /// Adds a buffer: saved with the network, never trained.
     ///
     /// # Panics
-    /// When the path is taken.
+    /// When the path is taken, or given values have none of this path and shape.
     pub fn buffer(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         self.add(name, shape, init, ParamKind::Buffer)
     }
@@ -153,8 +163,9 @@ impl Path {
         let mut inner = self.inner.borrow_mut();
         assert!(inner.paths.insert(path.clone()), "two parameters have the path `{path}`");
         let tensor = inner.values(&path, shape, init);
-        let tensor = if kind == ParamKind::Trained { tensor.set_requires_grad(true) } else { tensor };
-        let entry = Param { path, tensor: tensor.shallow_clone(), kind };
+        let is_ours = !matches!(inner.place, Place::Given(_));
+        let tensor = if is_ours && kind == ParamKind::Trained { tensor.set_requires_grad(true) } else { tensor };
+        let entry = Param { path, tensor: tensor.shallow_clone(), kind, init };
         inner.entries.push(entry);
         tensor
     }
@@ -162,11 +173,16 @@ impl Path {
 
 impl Inner {
     fn values(&self, path: &str, shape: &[i64], init: Init) -> Tensor {
-        let device = match self.place {
-            Place::Device(device) => device,
+        let device = match &self.place {
+            Place::Device(device) => *device,
             Place::Meta => {
                 return empty_meta(shape, Kind::Float)
                     .unwrap_or_else(|e| panic!("no parameter `{path}` of shape {shape:?}: {e}"));
+            }
+            Place::Given(values) => {
+                let value = values.get(path).unwrap_or_else(|| panic!("no parameter `{path}` is given"));
+                assert_eq!(value.size(), shape, "the given parameter `{path}` has another shape");
+                return value.shallow_clone();
             }
         };
         let _no_grad = grad_mode::no_grad();
@@ -233,6 +249,22 @@ mod tests {
         let a = Params::meta().root().sub("a");
         let _ = a.param("weight", &[1], Init::Const(0.0));
         let _ = a.param("weight", &[1], Init::Const(0.0));
+    }
+
+    #[test]
+    fn given_parameters_stay_their_owners() {
+        let owned = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let params = Params::given([("a.weight".to_owned(), owned.shallow_clone())]);
+        let weight = params.root().sub("a").param("weight", &[2], Init::Const(0.0));
+        assert_eq!(weight.data_ptr(), owned.data_ptr());
+        assert!(!owned.requires_grad());
+        assert_eq!(params.entries()[0].init, Init::Const(0.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "no parameter `b` is given")]
+    fn a_parameter_that_is_not_given_is_missed() {
+        let _ = Params::given([]).root().param("b", &[2], Init::Const(0.0));
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
         }
         None => None,
     };
-    tch::no_grad(|| {
+    let run = || {
         let moments = autoencoder.encode_moments(&case.input("x")?, false);
         let (z, kl) = autoencoder.regularizer().regularize(&moments, noise(case).as_ref());
         let mut outputs = Outputs::new();
@@ -141,7 +141,9 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
         }
         outputs.insert("out.z".to_owned(), z);
         Ok(with_kl(outputs, kl))
-    })
+    };
+    let _no_grad = anneal_torch::grad_mode::no_grad();
+    run()
 }
 
 fn with_kl(mut outputs: Outputs, kl: Option<Tensor>) -> Outputs {

@@ -5,8 +5,11 @@ mod block;
 mod conditioner;
 mod denoiser;
 mod ema;
+mod embedder;
+mod encoders;
 mod engine;
 mod first_stage;
+mod frame_encoders;
 mod guider;
 mod loss;
 mod model;
@@ -29,6 +32,7 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "sampler" => sampler::run(case),
         "guider" => guider::run(case),
         "conditioner" => conditioner::run(case),
+        "embedder" => embedder::run(case),
         "ema" => ema::run(case),
         "loss" => loss::run(case),
         "engine_train" => engine::train(case),

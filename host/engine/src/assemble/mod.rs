@@ -3,6 +3,7 @@
 mod check;
 mod device;
 mod first_stage;
+mod embedder_weights;
 mod model;
 mod project;
 mod run;

@@ -127,6 +127,11 @@ fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
             let help = "add `ucg_rate`, the probability of a drop; or take `legacy_ucg_value` out";
             found.push(finding(at("legacy_ucg_value"), "is never used, because nothing is dropped", help));
         }
+        for (key, text) in [("weights_prefix", &embedder.weights_prefix), ("weights_at", &embedder.weights_at)] {
+            if embedder.weights.is_none() && !text.is_empty() {
+                found.push(finding(at(key), "is about a file, but no `weights` are given", "add `weights`, the file"));
+            }
+        }
         if let Some(group) = &embedder.ucg_group {
             let rate = *groups.entry(group).or_insert(embedder.ucg_rate);
             if rate != embedder.ucg_rate {

@@ -1,5 +1,7 @@
 //! A component chosen by plugin name, its own fields inline.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +43,17 @@ pub struct EmbedderConfig {
     /// Whether the plugin's parameters are optimised with the network's.
     #[serde(default)]
     pub is_trainable: bool,
+    /// A safetensors file that holds the start of every parameter of the plugin, by key. A run that is resumed, or
+    /// started from other weights that hold the embedder's, has them from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "file"))]
+    pub weights: Option<PathBuf>,
+    /// What the keys in the file begin with beyond the plugin's own: `conditioner.embedders.0.` in a whole checkpoint.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub weights_prefix: String,
+    /// What the plugin's keys begin with beyond those in the file: `model.` for the file of an open_clip model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub weights_at: String,
     /// The plugin's own settings, checked against its schema.
     #[serde(flatten)]
     pub params: Map<String, Value>,

@@ -101,6 +101,16 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("out_channels = 3", "out_channels = 4", "model.network.out_channels"),
     here("adm_in_channels = 192", "", "model.network.adm_in_channels"),
     here("input_key = \"cond_image\"", "input_key = \"a\"\ninput_keys = [\"b\"]", "model.embedders.0.input_keys"),
+    here(
+        "input_key = \"cond_image\"",
+        "input_key = \"cond_image\"\nweights = \"none.st\"",
+        "model.embedders.0.weights",
+    ),
+    here(
+        "input_key = \"cond_image\"",
+        "input_key = \"cond_image\"\nweights_at = \"model.\"",
+        "model.embedders.0.weights_at",
+    ),
     here("seed = 23", "seed = 1_000_000_000_000_000_000", "run.seed"),
 ];
 
