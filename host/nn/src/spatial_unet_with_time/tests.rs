@@ -146,7 +146,8 @@ fn recomputing_activations_changes_no_gradient() {
     let kept = gradients(changes.clone(), &kept_inputs);
     let recomputed = gradients(with(changes, json!({ "use_checkpoint": true })), &recomputed_inputs);
     for (kept, recomputed) in kept.iter().zip(&recomputed) {
-        close(recomputed, kept, 1e-5 * kept.abs().max().double_value(&[]));
+        // What stands in front of a group of one channel has no gradient but the noise of its sum.
+        close(recomputed, kept, 1e-4 + 1e-5 * kept.abs().max().double_value(&[]));
     }
 }
 
