@@ -103,7 +103,7 @@ mod tests {
         close(&image_alone.forward(&x, 3, false), &image_alone.image.forward(&x), 1e-5);
         let time_alone = build(-40.0);
         let other = x.copy();
-        let _ = other.get(0).g_add_scalar_(1.0);
+        let _ = other.get(0).get(3).g_add_scalar_(1.0);
         let change = (time_alone.forward(&other, 3, false) - time_alone.forward(&x, 3, false)).abs();
         let change = Vec::<f64>::try_from(change.amax([1, 2, 3], false).to_kind(Kind::Double)).unwrap();
         assert!(change[1] > 1e-5 && change[2] > 1e-5 && change[3] == 0.0, "{change:?}");

@@ -129,20 +129,25 @@ fn build(changes: Value) -> (Params, SpatialUNetWithTime) {
 
 fn gradients(changes: Value, inputs: &Inputs) -> Vec<Tensor> {
     let (params, network) = build(changes);
-    let y = forward(&network, inputs);
+    forward(&network, inputs).square().sum(Kind::Float).backward();
     let mut leaves = vec![inputs.context.shallow_clone(), inputs.cond_view.shallow_clone()];
     leaves.extend(params.entries().into_iter().map(|param| param.tensor));
-    Tensor::run_backward(&[y.square().sum(Kind::Float)], &leaves, false, false)
+    leaves.iter().map(Tensor::grad).collect()
 }
 
 #[test]
 fn recomputing_activations_changes_no_gradient() {
-    let inputs = inputs();
+    let kept_inputs = inputs();
+    let leaf = |t: &Tensor| t.detach().copy().set_requires_grad(true);
+    let (context, cond_view) = (leaf(&kept_inputs.context), leaf(&kept_inputs.cond_view));
+    let [x, y, c_noise] = [&kept_inputs.x, &kept_inputs.y, &kept_inputs.c_noise].map(Tensor::shallow_clone);
+    let recomputed_inputs = Inputs { x, context, cond_view, y, c_noise };
     let changes = json!({ "use_camera_emb": true, "use_3d_attention": true });
-    let kept = gradients(changes.clone(), &inputs);
-    let recomputed = gradients(with(changes, json!({ "use_checkpoint": true })), &inputs);
+    let kept = gradients(changes.clone(), &kept_inputs);
+    let recomputed = gradients(with(changes, json!({ "use_checkpoint": true })), &recomputed_inputs);
     for (kept, recomputed) in kept.iter().zip(&recomputed) {
-        close(recomputed, kept, 1e-5 * kept.abs().max().double_value(&[]));
+        // What stands in front of a group of one channel has no gradient but the noise of its sum.
+        close(recomputed, kept, 1e-4 + 1e-5 * kept.abs().max().double_value(&[]));
     }
 }
 
