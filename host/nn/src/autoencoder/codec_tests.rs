@@ -1,3 +1,5 @@
+//! Whole autoencoders: sizes, keys, latents, clips.
+
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
