@@ -26,11 +26,14 @@ mod trunk;
 mod unet;
 /// The video UNet.
 mod video_unet;
+/// The UNet of views over time.
+mod spatial_unet_with_time;
 /// Autoencoders.
 pub mod autoencoder;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use network::{Network, NetworkInput};
 pub use params::{Init, Param, ParamKind, Params, Path};
+pub use spatial_unet_with_time::{SpatialUNetWithTime, SpatialUNetWithTimeConfig};
 pub use unet::{UNet, UNetConfig};
 pub use video_unet::{VideoUNet, VideoUNetConfig};

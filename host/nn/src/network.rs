@@ -9,13 +9,13 @@ pub struct NetworkInput<'a> {
     pub x: &'a Tensor,
     /// The noise level as the network sees it: `[n]` f32.
     pub c_noise: &'a Tensor,
-    /// Context of cross-attention: `[n, s, d]`.
+    /// Context of cross-attention: `[n, s, d]`, or `[b, t, d]` if it is per scene.
     pub context: Option<&'a Tensor>,
     /// Vector condition `[n, d]`, or class indices `[n]`.
     pub y: Option<&'a Tensor>,
     /// Context of temporal cross-attention, if not taken from `context`.
     pub time_context: Option<&'a Tensor>,
-    /// Frames of a scene, `t`; rows of `x` are ordered `(b t)`.
+    /// Rows of a scene: `t`, or `t*v` where there are views. Those of `x` are ordered `(b t)` or `(b t v)`.
     pub num_video_frames: Option<i64>,
     /// `[b, t]`, 1 where a frame is an image of its own.
     pub image_only_indicator: Option<&'a Tensor>,
@@ -31,4 +31,9 @@ pub struct NetworkInput<'a> {
 pub trait Network: Send {
     /// `F(x, c_noise, conditions)`: `[n, c_out, h, w]`.
     fn forward(&self, input: &NetworkInput<'_>) -> Tensor;
+
+    /// Whether `context` has a row for each scene and a token for each of its times, instead of a row for each of `x`.
+    fn context_is_per_scene(&self) -> bool {
+        false
+    }
 }

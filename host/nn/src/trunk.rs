@@ -17,6 +17,8 @@ pub(crate) struct Call {
     pub context: Option<Tensor>,
     /// `[b, s, d]`
     pub time_context: Option<Tensor>,
+    /// `[b*v, c, h, w]`
+    pub cond_view: Option<Tensor>,
     /// Frames of a clip; 1 for images.
     pub t: i64,
     /// `[b, t]`
@@ -33,6 +35,7 @@ impl Call {
             emb: self.emb.shallow_clone(),
             context: share(&self.context),
             time_context: share(&self.time_context),
+            cond_view: share(&self.cond_view),
             image_only_indicator: share(&self.image_only_indicator),
             ..*self
         }

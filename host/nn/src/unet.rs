@@ -211,6 +211,7 @@ impl Parts for UNetConfig {
             num_heads,
             head_width,
             context_width: self.context_dim.map(i64::from),
+            gated_ff: true,
             dropout: 0.0,
         };
         let use_linear = self.use_linear_in_transformer;
@@ -258,6 +259,7 @@ impl Network for UNet {
             emb: self.embedding.forward(input.c_noise, input.y),
             context: input.context.map(Tensor::shallow_clone),
             time_context: None,
+            cond_view: None,
             t: 1,
             image_only_indicator: None,
             train: input.train,

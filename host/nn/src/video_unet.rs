@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::blocks::{
-    ResBlockConfig, Resample, SpatialTransformerConfig, SpatialVideoTransformer, SpatialVideoTransformerConfig,
-    TransformerBlockConfig, VideoResBlock, VideoResBlockConfig,
+    BlendConfig, ResBlockConfig, Resample, SpatialTransformerConfig, SpatialVideoTransformer,
+    SpatialVideoTransformerConfig, TimeKeys, TransformerBlockConfig, VideoResBlock, VideoResBlockConfig,
 };
 use crate::config::{
     AttentionType, ConfigProblem, Heads, KernelSize, MergeStrategy, NumClasses, PerLevel, Shape, check_shape,
@@ -240,6 +240,7 @@ impl Parts for VideoUNetConfig {
             num_heads,
             head_width,
             context_width: Some(self.context_dim.into()),
+            gated_ff: true,
             dropout: self.dropout,
         };
         let use_linear = self.use_linear_in_transformer;
@@ -250,8 +251,8 @@ impl Parts for VideoUNetConfig {
                 time_context_width: self.time_context_dim.map(i64::from),
                 use_spatial_context: self.use_spatial_context,
                 temporal_cross_attention: !self.disable_temporal_crossattention,
-                merge_strategy: self.merge_strategy,
-                merge_factor: self.merge_factor,
+                blend: BlendConfig::Mixer { strategy: self.merge_strategy, factor: self.merge_factor },
+                keys: TimeKeys::Stack,
                 max_period: self.max_ddpm_temb_period.into(),
             },
         )))
@@ -300,6 +301,7 @@ impl Network for VideoUNet {
             emb: self.embedding.forward(input.c_noise, input.y),
             context: share(input.context),
             time_context: share(input.time_context),
+            cond_view: None,
             t,
             image_only_indicator: share(input.image_only_indicator),
             train: input.train,

@@ -171,7 +171,10 @@ pub fn sample(case: &Case) -> Result<Outputs, String> {
     let frames = extra.num_video_frames.unwrap_or(rows);
     let noise = case.numbered("noise").into_iter();
     let mut guided = Guided { parts: &parts, cond, uncond, extra, guider, noise };
-    let samples = tch::no_grad(|| sampler::solve(&used, &x0, &sigmas, &mut guided))?;
+    // Unlike tch's, this guard is undone by a panic too, which would otherwise spoil the cases that follow.
+    let no_grad = anneal_torch::grad_mode::no_grad();
+    let samples = sampler::solve(&used, &x0, &sigmas, &mut guided)?;
+    drop(no_grad);
     outputs.insert("out.decoded".to_owned(), first_stage.decode(&samples, frames));
     outputs.insert("out.samples".to_owned(), samples);
     Ok(outputs)

@@ -1,5 +1,7 @@
 //! How a case of each kind is built and run.
 
+mod autoencoder_block;
+mod block;
 mod conditioner;
 mod denoiser;
 mod ema;
@@ -19,9 +21,13 @@ use crate::case::{Case, Outputs};
 
 /// Builds what the case describes, runs it, and returns its outputs.
 pub fn run(case: &Case) -> Result<Outputs, String> {
-    let (family, _) = case.kind.split_once('.').unwrap_or((&case.kind, ""));
+    let (family, name) = case.kind.split_once('.').unwrap_or((&case.kind, ""));
     match family {
+        "block" if !name.starts_with("ae") => block::run(case),
+        "network" => network::run(case),
         "scaling" | "weighting" | "discretization" | "sigma_sampling" | "lr" => schedule::run(case),
+        "block" => autoencoder_block::run(case),
+        "first_stage" => first_stage::run(case),
         "denoiser" => denoiser::run(case),
         "sampler" => sampler::run(case),
         "guider" => guider::run(case),

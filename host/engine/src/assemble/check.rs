@@ -78,7 +78,37 @@ fn widths(network: &NetworkConfig) -> Widths {
             vector: n.adm_in_channels.map(Into::into),
             context: Some(n.context_dim.into()),
         },
+        NetworkConfig::SpatialUnetWithTime(n) => Widths {
+            in_channels: n.in_channels.into(),
+            out_channels: n.out_channels.into(),
+            vector: n.adm_in_channels.map(Into::into),
+            context: Some(n.context_dim.into()),
+        },
     }
+}
+
+/// What SV4D's network cannot do without: a context with a token for each time, and reference views; and whether their
+/// channels are those it is told.
+fn check_views(loaded: &Loaded, conditions: &Conditions) -> Vec<Problem> {
+    let NetworkConfig::SpatialUnetWithTime(network) = &loaded.config.model.network else { return Vec::new() };
+    let mut problems = Vec::new();
+    for (slot, help) in [
+        (Slot::Crossattn, "add an embedder that gives a token for each time, `[b, t, d]`"),
+        (Slot::CondView, "add an embedder with input_key = \"cond_view\""),
+    ] {
+        if conditions.get(slot).is_none() {
+            let message = format!("the network needs a condition `{}`, and no embedder gives it", slot.name());
+            problems.push(loaded.problem("/model/embedders", message, help));
+        }
+    }
+    if let (Some(told), Some(views)) = (network.motion_context_dim, conditions.get(Slot::CondView))
+        && i64::from(told) != views.size()[1]
+    {
+        let needs = views.size()[1];
+        let message = format!("is {told}, but the reference views have {needs} channels");
+        problems.push(loaded.problem("/model/network/motion_context_dim", message, format!("set it to {needs}")));
+    }
+    problems
 }
 
 /// Settings of the network that do not fit its latents and conditions.
@@ -86,7 +116,7 @@ pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) 
     let widths = widths(&loaded.config.model.network);
     let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
     let concat = width(Slot::Concat).unwrap_or(0);
-    let mut problems = Vec::new();
+    let mut problems = check_views(loaded, conditions);
     let mut differ = |key: &str, has: i64, needs: i64, because: String| {
         if has != needs {
             let message = format!("is {has}, but {because}");

@@ -3,13 +3,14 @@
 mod check;
 mod device;
 mod embedder_weights;
+mod first_stage;
 mod model;
 mod project;
 mod run;
 
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
-pub use model::{Built, NETWORK_PREFIX, build_model};
+pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, build_model};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, TrainedRun};
 

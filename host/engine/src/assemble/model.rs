@@ -1,25 +1,28 @@
 //! A checked config to a model and the tensors it is made of.
 
-use anneal_nn::{Network, ParamKind, Params, UNet, VideoUNet};
+use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet};
 use anneal_torch::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 use super::AssembleError;
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
-use crate::config::{DenoiserConfig, EmbedderConfig, FirstStageConfig, NetworkConfig, Precision, RunConfig, UcgPer};
+use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
-use crate::first_stage::{IdentityFirstStage, LatentCodec};
+use crate::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use crate::plugin::Registry;
 use crate::trainer::weights::Named;
 
 /// Where the network's tensors stand among a checkpoint's keys.
 pub const NETWORK_PREFIX: &str = "model.diffusion_model.";
 
+/// Where the first stage's tensors stand among a checkpoint's keys.
+pub const FIRST_STAGE_PREFIX: &str = "first_stage_model.";
+
 /// A model and its tensors.
 pub struct Built {
     /// The model.
     pub model: Model,
-    /// Every parameter and buffer by checkpoint key, the network's first.
+    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's.
     pub weights: Vec<Named>,
     /// Those that are optimised, the network's first.
     pub trained: Vec<Named>,
@@ -45,6 +48,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
     let network: Box<dyn Network> = match &config.model.network {
         NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
         NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
+        NetworkConfig::SpatialUnetWithTime(network) => Box::new(SpatialUNetWithTime::new(network, &params.root())),
     };
     let mut weights = Vec::new();
     let mut trained = Vec::new();
@@ -73,10 +77,11 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
         uses.push(EmbedderUse::new(embedder, tensors, used));
     }
 
-    let FirstStageConfig::Identity = config.model.first_stage;
+    let (first_stage, frozen) = first_stage(config, device);
+    weights.extend(frozen);
     let first_stage_compute = if config.model.disable_first_stage_autocast { None } else { compute };
     let first_stage = LatentCodec::new(
-        Box::new(IdentityFirstStage),
+        first_stage,
         config.model.scale_factor,
         config.model.en_and_decode_n_samples_a_time,
         first_stage_compute,
@@ -90,6 +95,20 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
         denoiser,
     };
     Ok(Built { model, weights, trained, num_network })
+}
+
+/// The first stage and its tensors, which are never optimised.
+fn first_stage(config: &RunConfig, device: Device) -> (Box<dyn FirstStage>, Vec<Named>) {
+    let Some(settings) = config.model.first_stage.autoencoder() else {
+        return (Box::new(IdentityFirstStage), Vec::new());
+    };
+    let params = Params::new(device, config.run.seed);
+    let first_stage = AutoencoderFirstStage::new(&settings, &params.root());
+    let frozen = params
+        .into_entries()
+        .into_iter()
+        .map(|param| (format!("{FIRST_STAGE_PREFIX}{}", param.path), param.tensor.set_requires_grad(false)));
+    (Box::new(first_stage), frozen.collect())
 }
 
 fn denoiser(config: &RunConfig, registry: &mut Registry) -> Result<Denoiser, AssembleError> {

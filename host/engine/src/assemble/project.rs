@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::embedder_weights;
+use super::embedder_weights::load_embedders;
+use super::first_stage::load_first_stage;
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
 use crate::config::{
@@ -135,10 +136,11 @@ impl Project {
         let schedule = schedule.as_ref().map(|used| self.registry.learning_rate(used)).transpose()?;
 
         let built = build_model(&config, &mut self.registry, device)?;
-        if !resume {
-            embedder_weights::load(&self.loaded, &built.weights)?;
-        }
         let preview = preview.to_device(device);
+        if !resume {
+            load_embedders(&self.loaded, &built.weights)?;
+            load_first_stage(&config, &built.weights)?;
+        }
         self.check_widths(&built.model, &preview)?;
         let optimizer = AdamW::new(
             FlatParams::new(built.trained),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::suggest::{closest, did_you_mean};
 use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
-use super::{FirstStageConfig, SamplingConfig, SourceConfig};
+use super::{SamplingConfig, SourceConfig};
 
 /// Entries of a batch that a network may take as they are.
 const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
@@ -46,6 +46,7 @@ pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
     if let Some(model) = &sections.model {
         embedders(&model.embedders, &mut found);
         network(model, &mut found);
+        first_stage(model, &mut found);
     }
     if let Some(OptimizerConfig::Adamw { betas, .. }) = &sections.optimizer {
         for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
@@ -148,11 +149,12 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
             found.push(finding(format!("/model/extra_inputs/{idx}"), message, did_you_mean(key, EXTRA_INPUTS)));
         }
     }
-    let (problems, needs_frames) = match &model.network {
-        NetworkConfig::Unet(unet) => (unet.check(), false),
-        NetworkConfig::VideoUnet(unet) => (unet.check(), true),
+    let needs_frames = match &model.network {
+        NetworkConfig::Unet(_) => false,
+        NetworkConfig::VideoUnet(_) => true,
+        NetworkConfig::SpatialUnetWithTime(unet) => unet.use_temporal_resblock,
     };
-    for problem in problems {
+    for problem in model.network.check() {
         found.push(finding(format!("/model/network/{}", problem.key), problem.message, problem.help));
     }
     if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
@@ -197,20 +199,33 @@ fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>)
     }
 }
 
-/// The images fit the network. The identity first stage hands them over as they are, three channels of colour.
+fn first_stage(model: &ModelConfig, found: &mut Vec<Finding>) {
+    let Some(autoencoder) = model.first_stage.autoencoder() else { return };
+    for problem in autoencoder.check() {
+        let pointer = format!("/model/first_stage/{}", problem.key.replace('.', "/"));
+        found.push(finding(pointer, problem.message, problem.help));
+    }
+    if let Some(channels) = autoencoder.encoded_pixels().filter(|channels| *channels != IMAGE_CHANNELS) {
+        let message = format!("encodes {channels} channels, but images have {IMAGE_CHANNELS}");
+        found.push(finding("/model/first_stage", message, format!("write in_channels = {IMAGE_CHANNELS}")));
+    }
+}
+
+/// The images, or their latents, fit the network.
 fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
-    let FirstStageConfig::Identity = model.first_stage;
-    let (divisor, in_channels, out_channels) = match &model.network {
-        NetworkConfig::Unet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
-        NetworkConfig::VideoUnet(unet) => (unet.min_divisor(), unet.in_channels, unet.out_channels),
-    };
+    let autoencoder = model.first_stage.autoencoder();
+    let factor = autoencoder.as_ref().map_or(1, |autoencoder| autoencoder.downsampling());
+    let divisor = model.network.min_divisor();
+    let (in_channels, out_channels) = model.network.channels();
     let sides: &[u32] = match source {
         SourceConfig::Emoji(emoji) => &[emoji.size],
         SourceConfig::MeshOrbit(orbit) => &[orbit.size],
         SourceConfig::FramesDir(frames) => &frames.size,
     };
+    let divisor = divisor * factor;
     if let Some(side) = sides.iter().find(|side| i64::from(**side) % divisor != 0) {
-        let message = format!("the network halves its input until {divisor} pixels are one, and {side} is no multiple");
+        let who = if factor == 1 { "the network halves its input" } else { "first stage and network halve an image" };
+        let message = format!("{who} until {divisor} pixels are one, and {side} is no multiple");
         let (low, high) = (i64::from(*side) / divisor * divisor, (i64::from(*side) / divisor + 1) * divisor);
         let help = match low {
             0 => format!("use {high}, or take a level out of `channel_mult`"),
@@ -218,13 +233,16 @@ fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
         };
         found.push(finding("/data/source/size", message, help));
     }
-    if out_channels != IMAGE_CHANNELS {
-        let message = format!("is {out_channels}, but images have {IMAGE_CHANNELS} channels");
-        let help = format!("write {IMAGE_CHANNELS}: the identity first stage makes pixels the latents");
-        found.push(finding("/model/network/out_channels", message, help));
+    let (channels, what, why) = match &autoencoder {
+        None => (IMAGE_CHANNELS, "images", "the identity first stage makes pixels the latents"),
+        Some(autoencoder) => (autoencoder.decoded_channels() as u32, "latents", "the first stage decodes so many"),
+    };
+    if out_channels != channels {
+        let message = format!("is {out_channels}, but {what} have {channels} channels");
+        found.push(finding("/model/network/out_channels", message, format!("write {channels}: {why}")));
     } else if in_channels < out_channels {
-        let message = format!("is {in_channels}, but images have {IMAGE_CHANNELS} channels");
-        let help = format!("write {IMAGE_CHANNELS} plus the channels of the conditions that are concatenated");
+        let message = format!("is {in_channels}, but {what} have {channels} channels");
+        let help = format!("write {channels} plus the channels of the conditions that are concatenated");
         found.push(finding("/model/network/in_channels", message, help));
     }
 }

@@ -6,6 +6,7 @@ mod data;
 mod describe;
 mod document;
 mod environment;
+mod first_stage;
 mod layers;
 mod load;
 mod model;
@@ -24,10 +25,9 @@ pub use data::{
     BadSample, CondView, DataConfig, EmojiClass, EmojiConfig, FramesDirConfig, MeshOrbitConfig, SourceConfig,
 };
 pub use environment::Environment;
+pub use first_stage::{EngineFirstStage, FirstStageConfig, KlFirstStage};
 pub use load::{Loaded, load, load_with};
-pub use model::{
-    DenoiserConfig, Distance, FirstStageConfig, LossConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
-};
+pub use model::{DenoiserConfig, Distance, LossConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer};
 pub use problem::{Problem, Problems};
 pub use run::{
     ClipFormat, EmaConfig, LoggingConfig, OptimizerConfig, PluginsConfig, Precision, RunConfig, RunSection,

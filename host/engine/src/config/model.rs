@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EmbedderConfig, PluginUse};
+use super::{EmbedderConfig, FirstStageConfig, PluginUse};
 
 /// First stage, embedders, network and denoiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,14 +54,6 @@ pub enum UcgPer {
     Row,
 }
 
-/// A first stage, by kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum FirstStageConfig {
-    /// Latents are the pixels.
-    Identity,
-}
-
 /// A network, by kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -70,6 +62,37 @@ pub enum NetworkConfig {
     Unet(anneal_nn::UNetConfig),
     /// The video UNet of SVD and SV3D.
     VideoUnet(anneal_nn::VideoUNetConfig),
+    /// The UNet of SV4D: views of an object over time.
+    SpatialUnetWithTime(anneal_nn::SpatialUNetWithTimeConfig),
+}
+
+impl NetworkConfig {
+    /// What the network cannot be built with; empty when all is well.
+    pub(super) fn check(&self) -> Vec<anneal_nn::ConfigProblem> {
+        match self {
+            Self::Unet(unet) => unet.check(),
+            Self::VideoUnet(unet) => unet.check(),
+            Self::SpatialUnetWithTime(unet) => unet.check(),
+        }
+    }
+
+    /// Rows and columns of an input must be divisible by this.
+    pub(super) fn min_divisor(&self) -> i64 {
+        match self {
+            Self::Unet(unet) => unet.min_divisor(),
+            Self::VideoUnet(unet) => unet.min_divisor(),
+            Self::SpatialUnetWithTime(unet) => unet.min_divisor(),
+        }
+    }
+
+    /// Channels of the input and of the result.
+    pub(super) fn channels(&self) -> (u32, u32) {
+        match self {
+            Self::Unet(unet) => (unet.in_channels, unet.out_channels),
+            Self::VideoUnet(unet) => (unet.in_channels, unet.out_channels),
+            Self::SpatialUnetWithTime(unet) => (unet.in_channels, unet.out_channels),
+        }
+    }
 }
 
 /// The preconditioning around the network, by kind.

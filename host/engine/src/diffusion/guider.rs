@@ -74,12 +74,9 @@ impl Guider {
                 let message = format!("the condition `{}` has no unconditional counterpart", slot.name());
                 return Err(ComponentError::new("guidance", ErrorCode::InvalidArgument, message));
             };
-            // Rows of the two halves must not interleave when a row a scene is repeated over frames later.
-            let rows = x.size()[0];
-            let of_rows = |t: &Tensor| match slot {
-                Slot::CondView | Slot::CondMotion => t.shallow_clone(),
-                _ => repeat_rows(t, rows).unwrap_or_else(|| t.shallow_clone()),
-            };
+            // The halves come one after the other, so a row a scene may still be repeated over its frames later.
+            let rows = other.size()[0].max(value.size()[0]);
+            let of_rows = |t: &Tensor| repeat_rows(t, rows).unwrap_or_else(|| t.shallow_clone());
             conditions.set(slot, Tensor::cat(&[of_rows(other), of_rows(value)], 0));
         }
         Ok(Doubled { x: Tensor::cat(&[x, x], 0), conditions, extra: extra.doubled() })
@@ -137,7 +134,8 @@ mod tests {
         let guider = Guider::new(&[1.0], vec![1.0; 3], 3, &[]).unwrap();
         let x = Tensor::zeros([6, 1, 1, 1], (Kind::Float, Device::Cpu));
         let doubled = guider.double(&x, &cond, &uncond, &ExtraInputs::default()).unwrap();
-        let rows = Vec::<f32>::try_from(doubled.conditions.get(Slot::Vector).unwrap().reshape([-1])).unwrap();
+        let vector = repeat_rows(doubled.conditions.get(Slot::Vector).unwrap(), 12).unwrap();
+        let rows = Vec::<f32>::try_from(vector.reshape([-1])).unwrap();
         assert_eq!(rows, [[0.0; 6], [1.0; 6]].concat());
     }
 }

@@ -92,7 +92,11 @@ impl Wrapper {
     ) -> Result<Tensor, ComponentError> {
         let rows = x.size()[0];
         let concat = over_rows(conditions, Slot::Concat, rows)?;
-        let context = over_rows(conditions, Slot::Crossattn, rows)?;
+        let context = if self.network.context_is_per_scene() {
+            conditions.get(Slot::Crossattn).map(Tensor::shallow_clone)
+        } else {
+            over_rows(conditions, Slot::Crossattn, rows)?
+        };
         let y = over_rows(conditions, Slot::Vector, rows)?;
         let x = match &concat {
             Some(concat) => {

@@ -1,7 +1,9 @@
 //! Pixels to latents and back: without gradients, in chunks, scaled.
 
+mod autoencoder;
 mod identity;
 
+pub use autoencoder::AutoencoderFirstStage;
 pub use identity::IdentityFirstStage;
 
 use anneal_torch::{autocast::Autocast, grad_mode};

@@ -15,7 +15,7 @@ pub struct TrainState {
     /// The counters.
     pub position: Position,
     /// All parameters and buffers by checkpoint key, in order of construction: those of the network
-    /// (`model.diffusion_model.*`), then those of embedders (`conditioner.embedders.0.*`).
+    /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`).
     pub weights: Vec<Named>,
     /// The optimizer over the trained ones among them.
     pub optimizer: AdamW,

@@ -53,7 +53,7 @@ pub struct AutoencodingEngineConfig {
 
 /// An encoder, by kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum EncoderConfig {
     /// Pixels are the moments already.
     Identity,
@@ -87,6 +87,28 @@ impl AutoencoderConfig {
             Self::AutoencodingEngine(engine) => match &engine.encoder_config {
                 EncoderConfig::Identity => 1,
                 EncoderConfig::Encoder(encoder) => encoder.downsampling(),
+            },
+        }
+    }
+
+    /// Channels of the latents that the decoder takes.
+    pub fn decoded_channels(&self) -> i64 {
+        match self {
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => kl.embed_dim.into(),
+            Self::AutoencodingEngine(engine) => {
+                let (DecoderConfig::Decoder(decoder) | DecoderConfig::VideoDecoder(decoder)) = &engine.decoder_config;
+                decoder.z_channels.into()
+            }
+        }
+    }
+
+    /// Channels of the pixels that the encoder takes; none where it takes anything.
+    pub fn encoded_pixels(&self) -> Option<u32> {
+        match self {
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => Some(kl.ddconfig.in_channels),
+            Self::AutoencodingEngine(engine) => match &engine.encoder_config {
+                EncoderConfig::Identity => None,
+                EncoderConfig::Encoder(encoder) => Some(encoder.in_channels),
             },
         }
     }
@@ -226,11 +248,6 @@ impl Autoencoder {
         self.regularizer
     }
 
-    /// The decoder, for who skips its layers over time.
-    pub fn decoder(&self) -> &Decoder {
-        &self.decoder
-    }
-
     /// What the latent is taken from: the moments of the posterior, or the code itself without one.
     ///
     /// # Shapes
@@ -270,7 +287,19 @@ impl Autoencoder {
     /// - `z`: `[b*t, c, h, w]`, the rows of each `t` one video; a decoder of images does not look at `t`
     /// - result: `[b*t, 3, f*h, f*w]`
     pub fn decode(&self, z: &Tensor, t: i64, train: bool) -> Tensor {
-        let t = self.decoder.is_over_time().then_some(t);
+        self.decoded(z, self.decoder.is_over_time().then_some(t), train)
+    }
+
+    /// Pixels of latents, each row an image of its own: a decoder of video leaves out its layers over time.
+    ///
+    /// # Shapes
+    /// - `z`: `[n, c, h, w]`
+    /// - result: `[n, 3, f*h, f*w]`
+    pub fn decode_images(&self, z: &Tensor, train: bool) -> Tensor {
+        self.decoded(z, None, train)
+    }
+
+    fn decoded(&self, z: &Tensor, t: Option<i64>, train: bool) -> Tensor {
         self.in_batches(z, |z| {
             let z = self.post_quant_conv.as_ref().map_or_else(|| z.shallow_clone(), |conv| conv.forward(z));
             self.decoder.forward(&z, t, train)

@@ -117,7 +117,7 @@ impl CoderConfig {
         let mut problems = self.check_shared();
         problems.extend(self.check_no_video());
         let last = self.ch_mult.len().saturating_sub(1);
-        if !self.ch.is_multiple_of(32) {
+        if !self.ch.is_multiple_of(32) && !problems.iter().any(|problem| problem.key == "ch") {
             problems.push(ConfigProblem::new("ch", not_in_groups(self.ch), "use 32, 64, 96, 128, ..."));
         }
         if self.num_res_blocks == 0 && self.ch_mult[..last].iter().any(|&mult| mult != 1) {
@@ -158,7 +158,9 @@ impl CoderConfig {
         if self.ch_mult.len() > 16 {
             wrong("ch_mult", format!("{} levels halve any image to nothing", self.ch_mult.len()), "use at most 16");
         }
-        if let Some(channels) = self.ch_mult.iter().map(|mult| self.ch * mult).find(|c| !c.is_multiple_of(32)) {
+        if let Some(channels) =
+            self.ch_mult.iter().map(|mult| self.ch.saturating_mul(*mult)).find(|c| !c.is_multiple_of(32))
+        {
             wrong("ch", not_in_groups(channels), "use 32, 64, 96, 128, ...");
         }
         let counts = [

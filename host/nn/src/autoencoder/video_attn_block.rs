@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::attention::AttnBlock;
 use super::config::TimeMerge;
 use super::video_resnet_block::MixFactor;
-use crate::blocks::{TransformerBlockConfig, VideoTransformerBlock};
+use crate::blocks::{TransformerBlockConfig, VideoTransformerBlock, VideoTransformerBlockConfig};
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
 
@@ -27,11 +27,13 @@ impl VideoAttnBlock {
             num_heads: 1,
             head_width: channels,
             context_width: None,
+            gated_ff: true,
             dropout: 0.0,
         };
+        let block = VideoTransformerBlockConfig::new(block);
         Self {
             image: AttnBlock::new(path, channels),
-            time_mix_block: VideoTransformerBlock::new(&path.sub("time_mix_block"), block, true),
+            time_mix_block: VideoTransformerBlock::new(&path.sub("time_mix_block"), block),
             video_time_embed: Mlp::new(&path.sub("video_time_embed"), channels, 4 * channels, channels),
             mix: MixFactor::new(path, merge_strategy, alpha),
             channels,

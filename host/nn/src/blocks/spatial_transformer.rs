@@ -51,13 +51,23 @@ pub struct SpatialTransformer {
 impl SpatialTransformer {
     /// Keys `norm`, `proj_in`, `transformer_blocks.{i}`, `proj_out`.
     pub fn new(path: &Path, config: SpatialTransformerConfig) -> Self {
+        Self::with_contexts(path, config, &vec![config.block.context_width; config.depth as usize])
+    }
+
+    /// As [`SpatialTransformer::new`], with a context of another width for each block.
+    pub fn with_contexts(path: &Path, config: SpatialTransformerConfig, context_widths: &[Option<i64>]) -> Self {
         let (channels, width) = (config.channels, config.block.width);
         let blocks = path.sub("transformer_blocks");
         Self {
             norm: GroupNorm::of_attention(&path.sub("norm"), channels),
             proj_in: Projection::new(&path.sub("proj_in"), channels, width, config.use_linear, false),
-            blocks: (0..config.depth)
-                .map(|i| TransformerBlock::new(&blocks.sub(i), config.block, config.disable_self_attn))
+            blocks: context_widths
+                .iter()
+                .enumerate()
+                .map(|(i, &context_width)| {
+                    let block = TransformerBlockConfig { context_width, ..config.block };
+                    TransformerBlock::new(&blocks.sub(i), block, config.disable_self_attn)
+                })
                 .collect(),
             proj_out: Projection::new(&path.sub("proj_out"), width, channels, config.use_linear, true),
         }
@@ -67,9 +77,22 @@ impl SpatialTransformer {
     /// - `x`, result: `[n, c, h, w]`
     /// - `context`: `[n, s, d]`
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
+        self.forward_each(x, &vec![context; self.blocks.len()], train)
+    }
+
+    /// As [`SpatialTransformer::forward`], with a context for each block.
+    ///
+    /// # Shapes
+    /// - `x`, result: `[n, c, h, w]`
+    /// - `contexts`: `[n, s, d]` each
+    ///
+    /// # Panics
+    /// When there are not as many contexts as blocks.
+    pub fn forward_each(&self, x: &Tensor, contexts: &[Option<&Tensor>], train: bool) -> Tensor {
+        assert_eq!(contexts.len(), self.blocks.len(), "contexts and blocks of a spatial transformer");
         let mut tokens = self.tokens(x);
-        for block in &self.blocks {
-            tokens = block.forward(&tokens, context, train);
+        for (block, context) in self.blocks.iter().zip(contexts) {
+            tokens = block.forward(&tokens, *context, train);
         }
         self.add_tokens(x, &tokens)
     }
@@ -107,8 +130,14 @@ mod tests {
     use tch::Device;
 
     fn build(use_linear: bool, depth: u32) -> (Params, SpatialTransformer) {
-        let block =
-            TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 };
+        let block = TransformerBlockConfig {
+            width: 16,
+            num_heads: 2,
+            head_width: 8,
+            context_width: Some(10),
+            gated_ff: true,
+            dropout: 0.0,
+        };
         let config = SpatialTransformerConfig { channels: 32, depth, use_linear, disable_self_attn: false, block };
         let params = Params::new(Device::Cpu, 1);
         let transformer = SpatialTransformer::new(&params.root(), config);
@@ -119,6 +148,34 @@ mod tests {
     fn starts_as_the_identity() {
         let (x, context) = (Tensor::randn([2, 32, 3, 4], F32), Tensor::randn([2, 3, 10], F32));
         assert!(build(true, 2).1.forward(&x, Some(&context), true).equal(&x));
+    }
+
+    #[test]
+    fn each_block_can_have_a_context_of_its_own() {
+        let (_, one) = build(true, 1);
+        let config = SpatialTransformerConfig {
+            channels: 32,
+            depth: 2,
+            use_linear: true,
+            disable_self_attn: false,
+            block: TransformerBlockConfig {
+                width: 16,
+                num_heads: 2,
+                head_width: 8,
+                context_width: None,
+                gated_ff: true,
+                dropout: 0.0,
+            },
+        };
+        let params = Params::new(Device::Cpu, 1);
+        let two = SpatialTransformer::with_contexts(&params.root(), config, &[Some(10), Some(6)]);
+        assert!(crate::testing::keys(&params).contains(&"transformer_blocks.1.attn2.to_k.weight [16, 6]".to_owned()));
+        let x = Tensor::randn([2, 32, 3, 4], F32);
+        let (first, second) = (Tensor::randn([2, 3, 10], F32), Tensor::randn([2, 2, 6], F32));
+        let tokens = two.blocks[0].forward(&two.tokens(&x), Some(&first), false);
+        let want = two.add_tokens(&x, &two.blocks[1].forward(&tokens, Some(&second), false));
+        close(&two.forward_each(&x, &[Some(&first), Some(&second)], false), &want, 0.0);
+        close(&one.forward_each(&x, &[Some(&first)], false), &one.forward(&x, Some(&first), false), 0.0);
     }
 
     #[test]

@@ -3,12 +3,21 @@
 use tch::{Kind, Tensor};
 
 use super::{
-    AlphaBlender, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig, VideoTransformerBlock,
+    Blend, BlendConfig, SecondAttention, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig,
+    VideoTransformerBlock, VideoTransformerBlockConfig,
 };
-use crate::config::MergeStrategy;
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
 use crate::shape::rows_of_frames;
+
+/// The keys of what was added to a spatial transformer for time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeKeys {
+    /// `time_stack` and `time_pos_embed`, of SVD.
+    Stack,
+    /// `time_mix_blocks` and `time_mix_time_embed`, of SV4D.
+    Mix,
+}
 
 /// Sizes and options of a spatial video transformer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,9 +31,9 @@ pub struct SpatialVideoTransformerConfig {
     /// The blocks over time attend to a context.
     pub temporal_cross_attention: bool,
     /// How the branches are blended.
-    pub merge_strategy: MergeStrategy,
-    /// Start of the blend.
-    pub merge_factor: f64,
+    pub blend: BlendConfig,
+    /// The keys of the blocks over time.
+    pub keys: TimeKeys,
     /// Longest period of the frame index's embedding.
     pub max_period: f64,
 }
@@ -35,24 +44,32 @@ pub struct SpatialVideoTransformer {
     spatial: SpatialTransformer,
     time_stack: Vec<VideoTransformerBlock>,
     time_pos_embed: Mlp,
-    time_mixer: AlphaBlender,
+    blend: Blend,
     config: SpatialVideoTransformerConfig,
 }
 
 impl SpatialVideoTransformer {
-    /// Keys of the spatial transformer, `time_stack.{i}`, `time_pos_embed`, `time_mixer`.
+    /// Keys of the spatial transformer, `time_stack.{i}`, `time_pos_embed` (or those of [`TimeKeys::Mix`]), and those of
+    /// the blend.
     pub fn new(path: &Path, config: SpatialVideoTransformerConfig) -> Self {
         let SpatialTransformerConfig { channels, depth, block, .. } = config.spatial;
         let context_width = if config.use_spatial_context { block.context_width } else { config.time_context_width };
-        let block = TransformerBlockConfig { context_width, ..block };
+        let time_block = VideoTransformerBlockConfig {
+            disable_self_attn: config.spatial.disable_self_attn,
+            second: if config.temporal_cross_attention { SecondAttention::Context } else { SecondAttention::Off },
+            ..VideoTransformerBlockConfig::new(TransformerBlockConfig { context_width, ..block })
+        };
+        let (blocks, embed) = match config.keys {
+            TimeKeys::Stack => ("time_stack", "time_pos_embed"),
+            TimeKeys::Mix => ("time_mix_blocks", "time_mix_time_embed"),
+        };
         let spatial = SpatialTransformer::new(path, config.spatial);
-        let stack = path.sub("time_stack");
-        let time_block = |i| VideoTransformerBlock::new(&stack.sub(i), block, config.temporal_cross_attention);
+        let stack = path.sub(blocks);
         Self {
             spatial,
-            time_stack: (0..depth).map(time_block).collect(),
-            time_pos_embed: Mlp::new(&path.sub("time_pos_embed"), channels, 4 * channels, channels),
-            time_mixer: AlphaBlender::new(&path.sub("time_mixer"), config.merge_strategy, config.merge_factor),
+            time_stack: (0..depth).map(|i| VideoTransformerBlock::new(&stack.sub(i), time_block)).collect(),
+            time_pos_embed: Mlp::new(&path.sub(embed), channels, 4 * channels, channels),
+            blend: Blend::new(path, config.blend),
             config,
         }
     }
@@ -81,7 +98,7 @@ impl SpatialVideoTransformer {
             tokens = block.forward(&tokens, context, train);
             let clip = rows_of_frames(&tokens, t) + &frame_emb; // [b*t, s, d] -> [b, t, s, d]
             let over_time = time_block.forward(&clip.flatten(0, 1), time_context.as_ref(), t, train);
-            tokens = self.time_mixer.blend(&tokens, &over_time, image_only_indicator);
+            tokens = self.blend.blend(&tokens, &over_time, image_only_indicator);
         }
         self.spatial.add_tokens(x, &tokens)
     }
@@ -105,13 +122,20 @@ impl SpatialVideoTransformer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MergeStrategy;
     use crate::params::Params;
     use crate::testing::{F32, close, randomise};
     use tch::Device;
 
     fn build(use_spatial_context: bool) -> SpatialVideoTransformer {
-        let block =
-            TransformerBlockConfig { width: 32, num_heads: 2, head_width: 16, context_width: Some(10), dropout: 0.0 };
+        let block = TransformerBlockConfig {
+            width: 32,
+            num_heads: 2,
+            head_width: 16,
+            context_width: Some(10),
+            gated_ff: true,
+            dropout: 0.0,
+        };
         let config = SpatialVideoTransformerConfig {
             spatial: SpatialTransformerConfig {
                 channels: 32,
@@ -123,8 +147,8 @@ mod tests {
             time_context_width: (!use_spatial_context).then_some(6),
             use_spatial_context,
             temporal_cross_attention: true,
-            merge_strategy: MergeStrategy::LearnedWithImages,
-            merge_factor: 0.5,
+            blend: BlendConfig::Mixer { strategy: MergeStrategy::LearnedWithImages, factor: 0.5 },
+            keys: TimeKeys::Stack,
             max_period: 10_000.0,
         };
         let params = Params::new(Device::Cpu, 1);

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::layers::{CrossAttention, CrossAttentionConfig, FeedForward, LayerNorm};
+use crate::layers::{AttentionExtras, CrossAttention, CrossAttentionConfig, FeedForward, FeedForwardConfig, LayerNorm};
 use crate::params::Path;
 
 /// Sizes and options of a transformer block.
@@ -16,6 +16,8 @@ pub struct TransformerBlockConfig {
     pub head_width: i64,
     /// Width of a token of the context; the second attention is a self attention without it.
     pub context_width: Option<i64>,
+    /// GEGLU in the feed-forward layers instead of a plain GELU.
+    pub gated_ff: bool,
     /// Probability of dropping a value after attention and inside the feed-forward layer, in training.
     pub dropout: f64,
 }
@@ -29,6 +31,10 @@ impl TransformerBlockConfig {
             head_width: self.head_width,
             dropout: self.dropout,
         }
+    }
+
+    pub(super) fn feed_forward(&self) -> FeedForwardConfig {
+        FeedForwardConfig { gated: self.gated_ff, ..FeedForwardConfig::new(self.width, self.width, self.dropout) }
     }
 }
 
@@ -51,7 +57,7 @@ impl TransformerBlock {
         let width = config.width;
         Self {
             attn1: CrossAttention::new(&path.sub("attn1"), config.attention(disable_self_attn)),
-            ff: FeedForward::new(&path.sub("ff"), width, width, config.dropout),
+            ff: FeedForward::new(&path.sub("ff"), config.feed_forward()),
             attn2: CrossAttention::new(&path.sub("attn2"), config.attention(true)),
             norm1: LayerNorm::new(&path.sub("norm1"), width),
             norm2: LayerNorm::new(&path.sub("norm2"), width),
@@ -70,6 +76,28 @@ impl TransformerBlock {
             Some(context) => attend_to_context(&x, &self.norm2, &self.attn2, context, train),
             None => &x + self.attn2.forward(&self.norm2.forward(&x), None, train),
         };
+        &x + self.ff.forward(&self.norm3.forward(&x), train)
+    }
+
+    /// As [`TransformerBlock::forward`], with what is seldom given: both attentions see the additional tokens; only
+    /// self attention goes across frames.
+    ///
+    /// # Shapes
+    /// - `x`, result: `[n, s, d]`
+    /// - `context`: `[n, s', d']`
+    pub fn forward_with(
+        &self,
+        x: &Tensor,
+        context: Option<&Tensor>,
+        extras: AttentionExtras<'_>,
+        train: bool,
+    ) -> Tensor {
+        let own_context = if self.disable_self_attn { context } else { None };
+        let crossframe = if self.disable_self_attn { None } else { extras.crossframe };
+        let own_extras = AttentionExtras { crossframe, ..extras };
+        let x = x + self.attn1.forward_with(&self.norm1.forward(x), own_context, own_extras, train);
+        let extras = AttentionExtras { crossframe: None, ..extras };
+        let x = &x + self.attn2.forward_with(&self.norm2.forward(&x), context, extras, train);
         &x + self.ff.forward(&self.norm3.forward(&x), train)
     }
 }
@@ -97,7 +125,7 @@ pub(super) fn attend_to_context(
 
 /// A zero that gives `params` zero gradients instead of none: an optimizer still decays them, as it would had they been
 /// multiplied into the result.
-fn zero_of(params: &[&Tensor]) -> Tensor {
+pub(super) fn zero_of(params: &[&Tensor]) -> Tensor {
     let nothing: Vec<Tensor> = params.iter().map(|p| p.flatten(0, -1).narrow(0, 0, 0)).collect();
     Tensor::cat(&nothing, 0).sum(params[0].kind())
 }
@@ -110,7 +138,25 @@ mod tests {
     use tch::{Device, Kind};
 
     fn config() -> TransformerBlockConfig {
-        TransformerBlockConfig { width: 16, num_heads: 2, head_width: 8, context_width: Some(10), dropout: 0.0 }
+        TransformerBlockConfig {
+            width: 16,
+            num_heads: 2,
+            head_width: 8,
+            context_width: Some(10),
+            gated_ff: true,
+            dropout: 0.0,
+        }
+    }
+
+    #[test]
+    fn without_extras_both_ways_are_the_same() {
+        let params = Params::new(Device::Cpu, 1);
+        for disabled in [false, true] {
+            let block = TransformerBlock::new(&params.root().sub(disabled), config(), disabled);
+            let (x, context) = (Tensor::randn([2, 4, 16], F32), Tensor::randn([2, 3, 10], F32));
+            let want = block.forward(&x, Some(&context), true);
+            close(&block.forward_with(&x, Some(&context), AttentionExtras::default(), true), &want, 1e-5);
+        }
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub struct CrossAttentionConfig {
     pub dropout: f64,
 }
 
+/// What attention is seldom given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AttentionExtras<'a> {
+    /// `[b, s'', d]`: tokens put in front of the others, and taken out of the result.
+    pub additional_tokens: Option<&'a Tensor>,
+    /// Broadcast to `[b, k, s, s']`: added to the scores, or where boolean, what a token may attend to.
+    pub mask: Option<&'a Tensor>,
+    /// All rows take keys and values of every so many rows (Text2Video-Zero, arXiv:2303.13439). The batch is its square.
+    pub crossframe: Option<i64>,
+}
+
 /// Tokens for each of their values from which queries, keys and values are projected together.
 const TOKENS_TO_JOIN: i64 = 4;
 
@@ -61,6 +72,36 @@ impl CrossAttention {
         let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
         let [q, k, v] = self.project(x, context).map(heads);
         let out = attend(&q, &k, &v).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
+        dropout(self.to_out.forward(&out), self.dropout, train)
+    }
+
+    /// As [`CrossAttention::forward`], with what is seldom given.
+    ///
+    /// # Shapes
+    /// - `x`, result: `[b, s, d]`
+    /// - `context`: `[b, s', d']`
+    ///
+    /// # Panics
+    /// When `crossframe` squared is not `b`.
+    pub fn forward_with(
+        &self,
+        x: &Tensor,
+        context: Option<&Tensor>,
+        extras: AttentionExtras<'_>,
+        train: bool,
+    ) -> Tensor {
+        let joined = extras.additional_tokens.map(|tokens| Tensor::cat(&[tokens, x], 1));
+        let [q, k, v] = self.project(joined.as_ref().unwrap_or(x), context);
+        let [k, v] = match extras.crossframe {
+            None => [k, v],
+            Some(n) => [k, v].map(|rows| every_nth_row(&rows, n)),
+        };
+        let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
+        let [q, k, v] = [q, k, v].map(heads);
+        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, extras.mask, 0.0, false, None, false);
+        let out = out.transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
+        let added = extras.additional_tokens.map_or(0, |tokens| tokens.size()[1]);
+        let out = out.narrow(1, added, out.size()[1] - added);
         dropout(self.to_out.forward(&out), self.dropout, train)
     }
 
@@ -127,9 +168,31 @@ impl CrossAttention {
     }
 }
 
+/// Some fused kernels have one block of threads for each row, and no grid of theirs is longer than 65535.
+const ROWS_AT_A_TIME: i64 = 32_768;
+
 /// `[b, k, s, e], [b, k, s', e], [b, k, s', e] -> [b, k, s, e]`
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-    Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, false, None, false)
+    attend_in_parts(q, k, v, ROWS_AT_A_TIME)
+}
+
+fn attend_in_parts(q: &Tensor, k: &Tensor, v: &Tensor, rows: i64) -> Tensor {
+    let attend = |[q, k, v]: [&Tensor; 3]| {
+        Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, false, None, false)
+    };
+    if q.size()[0] <= rows {
+        return attend([q, k, v]);
+    }
+    let [q, k, v] = [q, k, v].map(|x| x.split(rows, 0));
+    let parts: Vec<Tensor> = q.iter().zip(&k).zip(&v).map(|((q, k), v)| attend([q, k, v])).collect();
+    Tensor::cat(&parts, 0)
+}
+
+/// Rows 0, n, 2n, ..., each repeated as often as there are of them: `[n*n, s, d] -> [n*n, s, d]`
+fn every_nth_row(x: &Tensor, n: i64) -> Tensor {
+    let rows = x.size()[0];
+    assert!(n * n == rows, "attention across frames: {rows} rows are not the square of crossframe = {n}");
+    x.slice(0, 0, rows, n).repeat_interleave_self_int(n, 0, None)
 }
 
 #[cfg(test)]
@@ -181,5 +244,38 @@ mod tests {
         let want =
             attention.forward(&by_position, None, false).view([b, s, t, 12]).transpose(1, 2).reshape([b * t, s, 12]);
         close(&attention.over_time(&x, t, false), &want);
+    }
+    #[test]
+    fn additional_tokens_are_attended_to_and_dropped() {
+        let attention = attention(None);
+        let (x, more) = (Tensor::randn([2, 4, 12], F32), Tensor::randn([2, 3, 12], F32));
+        let extras = AttentionExtras { additional_tokens: Some(&more), ..AttentionExtras::default() };
+        let all = attention.forward(&Tensor::cat(&[&more, &x], 1), None, false);
+        close(&attention.forward_with(&x, None, extras, false), &all.narrow(1, 3, 4));
+    }
+
+    #[test]
+    fn a_masked_token_does_not_count() {
+        let attention = attention(Some(6));
+        let (x, context) = (Tensor::randn([2, 4, 12], F32), Tensor::randn([2, 3, 6], F32));
+        let mask = Tensor::from_slice(&[true, true, false]).expand([2, 1, 4, 3], false);
+        let extras = AttentionExtras { mask: Some(&mask), ..AttentionExtras::default() };
+        let got = attention.forward_with(&x, Some(&context), extras, false);
+        close(&got, &attention.forward(&x, Some(&context.narrow(1, 0, 2)), false));
+    }
+
+    #[test]
+    fn across_frames_keys_come_from_every_nth_row() {
+        let attention = attention(None);
+        let x = Tensor::randn([4, 3, 12], F32);
+        let extras = AttentionExtras { crossframe: Some(2), ..AttentionExtras::default() };
+        let keys = x.index_select(0, &Tensor::from_slice(&[0i64, 0, 2, 2]));
+        close(&attention.forward_with(&x, None, extras, false), &attention.forward(&x, Some(&keys), false));
+    }
+
+    #[test]
+    fn parts_make_the_whole() {
+        let [q, k, v] = [5, 4, 4].map(|s| Tensor::randn([7, 2, s, 3], F32));
+        close(&attend_in_parts(&q, &k, &v, 3), &attend_in_parts(&q, &k, &v, 7));
     }
 }

@@ -34,13 +34,15 @@ impl Layer for Checkpointed {
         let mut inputs = vec![x, &call.emb];
         inputs.extend(call.context.as_ref());
         inputs.extend(call.time_context.as_ref());
+        inputs.extend(call.cond_view.as_ref());
         let result = checkpoint(&inputs, move |inputs| {
             let mut inputs = inputs.iter().map(Tensor::shallow_clone);
             let mut next = || inputs.next().unwrap_or_else(|| panic!("a checkpointed layer lost an input"));
             let (x, emb) = (next(), next());
             let context = replay.context.is_some().then(&mut next);
             let time_context = replay.time_context.is_some().then(&mut next);
-            vec![run(&layer, &x, &Call { emb, context, time_context, ..replay.shallow_clone() })]
+            let cond_view = replay.cond_view.is_some().then(&mut next);
+            vec![run(&layer, &x, &Call { emb, context, time_context, cond_view, ..replay.shallow_clone() })]
         });
         match result {
             Ok(mut outputs) => outputs.remove(0),

@@ -1,6 +1,7 @@
 //! Configs as people write them, right and wrong.
 
 mod faults;
+mod first_stage;
 mod layers;
 mod messages;
 mod plugins;

@@ -1,0 +1,96 @@
+//! Settings of the first stage: pixels to latents and back.
+
+use std::path::{Path, PathBuf};
+
+use anneal_nn::autoencoder::{
+    AutoencoderConfig, AutoencoderKlConfig, AutoencodingEngineConfig, CoderConfig, DecoderConfig, EncoderConfig,
+    Regularizer,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A first stage, by kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FirstStageConfig {
+    /// Latents are the pixels.
+    Identity,
+    /// The autoencoder of latent diffusion; latents are samples of the posterior.
+    AutoencoderKl(KlFirstStage),
+    /// The same, but latents are the posterior's means.
+    AutoencoderKlModeOnly(KlFirstStage),
+    /// Any encoder, decoder and regularizer, as SVD's.
+    AutoencodingEngine(EngineFirstStage),
+}
+
+/// The autoencoder of latent diffusion, trained before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KlFirstStage {
+    /// Channels of a latent.
+    #[schemars(range(min = 1))]
+    pub embed_dim: u32,
+    /// Encoder and decoder.
+    pub ddconfig: CoderConfig,
+    /// Rows encoded or decoded at a time; all at once if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_batch_size: Option<u32>,
+    /// The trained autoencoder (a safetensors file with the reference's keys).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "file"))]
+    pub weights: Option<PathBuf>,
+    /// What stands before the autoencoder's keys in that file: `first_stage_model.` in those of whole models.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+/// An autoencoder put together from its parts, trained before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFirstStage {
+    /// Pixels to what the regularizer takes.
+    pub encoder_config: EncoderConfig,
+    /// Latents to pixels.
+    pub decoder_config: DecoderConfig,
+    /// What the encoder gives to latents.
+    pub regularizer_config: Regularizer,
+    /// The trained autoencoder (a safetensors file with the reference's keys).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "file"))]
+    pub weights: Option<PathBuf>,
+    /// What stands before the autoencoder's keys in that file: `first_stage_model.` in those of whole models.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+impl FirstStageConfig {
+    /// The autoencoder; none for the identity.
+    pub fn autoencoder(&self) -> Option<AutoencoderConfig> {
+        let kl = |kl: &KlFirstStage| AutoencoderKlConfig {
+            embed_dim: kl.embed_dim,
+            ddconfig: kl.ddconfig.clone(),
+            max_batch_size: kl.max_batch_size,
+        };
+        match self {
+            Self::Identity => None,
+            Self::AutoencoderKl(settings) => Some(AutoencoderConfig::AutoencoderKl(kl(settings))),
+            Self::AutoencoderKlModeOnly(settings) => Some(AutoencoderConfig::AutoencoderKlModeOnly(kl(settings))),
+            Self::AutoencodingEngine(engine) => Some(AutoencoderConfig::AutoencodingEngine(AutoencodingEngineConfig {
+                encoder_config: engine.encoder_config.clone(),
+                decoder_config: engine.decoder_config.clone(),
+                regularizer_config: engine.regularizer_config,
+            })),
+        }
+    }
+
+    /// The file with the trained autoencoder, and what stands before its keys.
+    pub fn weights(&self) -> Option<(&Path, &str)> {
+        let (weights, prefix) = match self {
+            Self::Identity => return None,
+            Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => (&kl.weights, &kl.prefix),
+            Self::AutoencodingEngine(engine) => (&engine.weights, &engine.prefix),
+        };
+        weights.as_deref().map(|path| (path, prefix.as_str()))
+    }
+}
