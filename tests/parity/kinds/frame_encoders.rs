@@ -206,7 +206,7 @@ pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, Strin
             let params = module::params();
             let autoencoder = Autoencoder::new(&first_stage::autoencoder_config(&model)?, &params.root());
             module::load(&params, case.weights("model."))?;
-            autoencoder.decode(&latents, 1)
+            autoencoder.decode_images(&latents, false)
         };
         outputs.insert("out.decoded".to_owned(), decoded);
     }
