@@ -84,12 +84,12 @@ impl Embedder for OpenClipImage {
         let (pooled, tokens) = self.tower.forward(call, &self.rows(images)?)?;
         let rate = self.settings.drop_rate;
         if self.settings.num_image_crops > 0 {
-            return self.crops(&drop(call, "drop", &pooled, rate)?);
+            return self.crops(&drop_rows(call, "drop", &pooled, rate)?);
         }
-        let pooled = drop(call, "drop", &pooled, rate)?.to_kind(images.kind());
+        let pooled = drop_rows(call, "drop", &pooled, rate)?.to_kind(images.kind());
         let pooled = if self.settings.unsqueeze_dim { pooled.unsqueeze(1) } else { pooled };
         if self.settings.output_tokens {
-            let tokens = drop(call, "drop_tokens", &tokens, rate)?;
+            let tokens = drop_rows(call, "drop_tokens", &tokens, rate)?;
             return Ok([tokens, pooled].into_iter().collect());
         }
         if self.settings.repeat_to_max_len {
@@ -151,7 +151,7 @@ impl ImageTower {
 ///
 /// # Shapes
 /// - `value` and result: `[n, ...]`
-pub fn drop(call: &Call<'_>, purpose: &str, value: &Tensor, rate: f64) -> Result<Tensor> {
+pub fn drop_rows(call: &Call<'_>, purpose: &str, value: &Tensor, rate: f64) -> Result<Tensor> {
     if rate == 0.0 || !call.training() {
         return Ok(value.shallow_clone());
     }

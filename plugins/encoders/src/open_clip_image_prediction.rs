@@ -4,7 +4,7 @@ use plugin_api::native::prelude::*;
 
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
-use crate::open_clip_image::{ImageTower, drop};
+use crate::open_clip_image::{ImageTower, drop_rows};
 use crate::open_clip_vision::Vision;
 use crate::tree::Tree;
 
@@ -62,7 +62,7 @@ impl Embedder for OpenClipImagePrediction {
             return Err(Error::argument(message));
         }
         let (pooled, _) = self.tower.forward(call, frames)?;
-        let pooled = drop(call, "drop", &pooled, drop_rate)?.to_kind(frames.kind());
+        let pooled = drop_rows(call, "drop", &pooled, drop_rate)?.to_kind(frames.kind());
         let context = pooled.unflatten(0, [-1, n_cond_frames]); // [b*t, d] -> [b, t, d]
         Ok(Outputs::to(Slot::Crossattn, context.repeat_interleave_self_int(n_copies, 0, None)))
     }

@@ -86,9 +86,14 @@ fn masks(case: &Case, rate: f64, [pooled, tokens]: [i64; 2]) -> Given {
     let mut next = |rows: i64, out: &str| match (masks.next(), case.want(out)) {
         (Some(mask), _) => mask,
         (None, Some(out)) if out.size()[0] == rows => out.flatten(1, -1).abs().amax([1], false).gt(0.0),
+        // Crops: the first tokens of each row.
+        (None, Some(out)) if out.dim() == 3 && rows % out.size()[0] == 0 => {
+            out.narrow(1, 0, rows / out.size()[0]).abs().amax([2], false).gt(0.0)
+        }
         (None, _) => Tensor::ones([rows], (Kind::Float, tch::Device::Cpu)),
     };
-    let pooled_out = if case.want("out.pooled").is_some() { "out.pooled" } else { "out.emb" };
+    let has_pooled = case.want("out.pooled").is_some_and(|out| out.size()[0] == pooled);
+    let pooled_out = if has_pooled { "out.pooled" } else { "out.emb" };
     let draws = Given::draws([("drop", normals_of_mask(&next(pooled, pooled_out)))]);
     draws.and("drop_tokens", normals_of_mask(&next(tokens, "out.tokens")))
 }

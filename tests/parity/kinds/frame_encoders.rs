@@ -1,10 +1,13 @@
 //! Upstream's options of autoencoders' encoders as settings of ours.
 
+use anneal_nn::autoencoder::Autoencoder;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::embedder::{Given, Loaded, name, normals_of, table_of};
+use super::first_stage;
 use crate::case::{Case, Outputs};
+use crate::module;
 use crate::options::Options;
 
 /// Options of upstream's `Encoder` as the table `encoder`; what only a decoder reads is passed over.
@@ -86,6 +89,7 @@ pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String
     });
     encoder_settings(&config.table("encoder_config")?, config.or("is_ae", false)?, &mut settings)?;
     let mut given = Given::draws([]);
+    let mut frames_noised = false;
     if let Some(sampler) = config.maybe_table("sigma_sampler_config")? {
         match sampler.kind()?.as_str() {
             "edm" => {
@@ -106,7 +110,9 @@ pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String
             other => return Err(format!("no sigma sampling is called `{other}`")),
         }
         sampler.finish()?;
-        given = given.and("noise", case.input("noise")?);
+        let numbered = || case.optional("noise.0").ok_or("the case has no in.noise");
+        given = given.and("noise", case.optional("noise").map_or_else(numbered, Ok)?);
+        frames_noised = true;
     }
     let mut names = vec!["out.emb"];
     if let Some(cond) = config.maybe_table("sigma_cond_config")? {
@@ -117,7 +123,7 @@ pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String
         cond.finish()?;
         names.push("out.sigma_cond");
     }
-    if let Some(noise) = posterior(case) {
+    if let Some(noise) = posterior(case, frames_noised) {
         given = given.and("posterior", noise);
     }
     let unread = ["encoder.decoder.", "encoder.post_quant_conv."];
@@ -126,10 +132,17 @@ pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String
     name(&names, loaded.forward(case, &["vid"], scenes, given)?)
 }
 
-/// The noise of the posterior: what was drawn after the frames' own, in chunks.
-fn posterior(case: &Case) -> Option<Tensor> {
+/// The noise of the posterior, in chunks: what was drawn beside the noise of another draw, if there was one.
+fn posterior(case: &Case, beside_other: bool) -> Option<Tensor> {
     let mut chunks = case.numbered("noise");
-    chunks.extend(case.optional("posterior_noise"));
+    match (case.optional("noise"), beside_other) {
+        // Where all draws are numbered, the first is the other one.
+        (None, true) if !chunks.is_empty() => {
+            chunks.remove(0);
+        }
+        (Some(noise), false) => chunks.insert(0, noise),
+        _ => {}
+    }
     (!chunks.is_empty()).then(|| Tensor::cat(&chunks, 0))
 }
 
@@ -157,7 +170,7 @@ pub fn gaussian_encoder(case: &Case, config: &Options) -> Result<Outputs, String
     ]))
 }
 
-/// `embedder.low_scale_encoder`. Decoding is not the plugin's affair, and for the identity it is a division.
+/// `embedder.low_scale_encoder`. Decoding is not the plugin's affair; it is done by the autoencoder itself.
 pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, String> {
     let scale_factor: f64 = config.or("scale_factor", 1.0)?;
     let max_noise_level: i64 = config.or("max_noise_level", 250)?;
@@ -169,16 +182,14 @@ pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, Strin
         "timesteps": config.or("timesteps", 1000)?, "max_noise_level": max_noise_level,
         "output_size": size.unwrap_or(0), "scale_factor": scale_factor,
     });
-    let inner = config.table("model_config")?;
-    let is_identity = inner.kind()? == "identity";
-    encoder_settings(&inner, true, &mut settings)?;
+    encoder_settings(&config.table("model_config")?, true, &mut settings)?;
     let tables = ["betas", "alphas_cumprod", "sqrt_", "log_one_minus_alphas_cumprod"];
     let unread = [&tables[..], &["model.decoder.", "model.post_quant_conv."]].concat();
     let loaded = Loaded::new(case, "low-scale-encoder", settings, &unread)?;
     let levels = case.input("noise_level")?;
     let mut given = Given::draws([("noise_level", normals_of(&levels, max_noise_level))]);
     given = given.and("noise", case.input("noise")?);
-    if let Some(noise) = posterior(case) {
+    if let Some(noise) = posterior(case, true) {
         given = given.and("posterior", noise);
     }
     let outputs = loaded.forward(case, &["x"], levels.size()[0], given)?;
@@ -187,10 +198,16 @@ pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, Strin
         *level = level.squeeze_dim(1).to_kind(Kind::Int64);
     }
     if case.call.or("decode", false)? {
-        if !is_identity {
-            return Err("an embedder's plugin does not decode".to_owned());
-        }
-        let decoded = &outputs["out.z"] / scale_factor;
+        let latents = &outputs["out.z"] / scale_factor;
+        let model = config.table("model_config")?;
+        let decoded = if model.kind()? == "identity" {
+            latents
+        } else {
+            let params = module::params();
+            let autoencoder = Autoencoder::new(&first_stage::autoencoder_config(&model)?, &params.root());
+            module::load(&params, case.weights("model."))?;
+            autoencoder.decode_images(&latents, false)
+        };
         outputs.insert("out.decoded".to_owned(), decoded);
     }
     Ok(outputs)

@@ -15,7 +15,7 @@ use crate::trainer::weights::{self, Named};
 ///
 /// # Errors
 /// When a file cannot be read, lacks a parameter of its embedder, or has one of another shape. Nothing is copied then.
-pub fn load(loaded: &Loaded, have: &[Named]) -> Result<(), AssembleError> {
+pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), AssembleError> {
     let mut problems = Vec::new();
     let mut copies = Vec::new();
     for (i, used) in loaded.config.model.embedders.iter().enumerate() {
