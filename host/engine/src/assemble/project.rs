@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::embedder_weights;
+use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
@@ -137,7 +137,7 @@ impl Project {
 
         let built = build_model(&config, &mut self.registry, device)?;
         if !resume {
-            embedder_weights::load(&self.loaded, &built.weights)?;
+            load_embedders(&self.loaded, &built.weights)?;
             load_first_stage(&config, &built.weights)?;
         }
         let preview = preview.to_device(device);
