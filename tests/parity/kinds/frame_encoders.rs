@@ -138,7 +138,7 @@ fn posterior(case: &Case, beside_other: bool) -> Option<Tensor> {
     match (case.optional("noise"), beside_other) {
         // Where all draws are numbered, the first is the other one.
         (None, true) if !chunks.is_empty() => {
-            chunks.remove(0);
+            let _ = chunks.remove(0);
         }
         (Some(noise), false) => chunks.insert(0, noise),
         _ => {}
