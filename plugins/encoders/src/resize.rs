@@ -8,7 +8,7 @@ pub const IMAGE_SIZE: i64 = 224;
 /// Mean of CLIP's training images, by channel, in `[0, 1]`.
 const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
 /// Their standard deviation.
-const STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+const STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
 
 /// Bicubic resizing with aligned corners, then CLIP's normalisation. Published weights were trained behind exactly
 /// this resizing; a common antialiased one gives other features.

@@ -92,9 +92,9 @@ impl LinAttnBlock {
 #[derive(Debug)]
 pub(super) enum Attention {
     None,
-    Softmax(AttnBlock),
-    Linear(LinAttnBlock),
-    Video(VideoAttnBlock),
+    Softmax(Box<AttnBlock>),
+    Linear(Box<LinAttnBlock>),
+    Video(Box<VideoAttnBlock>),
 }
 
 impl Attention {
@@ -102,14 +102,16 @@ impl Attention {
     pub fn of_images(path: &Path, channels: i64, attn_type: AttnType) -> Self {
         match attn_type {
             AttnType::None => Self::None,
-            AttnType::Vanilla | AttnType::VanillaXformers => Self::Softmax(AttnBlock::new(path, channels)),
-            AttnType::Linear | AttnType::MemoryEfficientCrossAttn => Self::Linear(LinAttnBlock::new(path, channels)),
+            AttnType::Vanilla | AttnType::VanillaXformers => Self::Softmax(Box::new(AttnBlock::new(path, channels))),
+            AttnType::Linear | AttnType::MemoryEfficientCrossAttn => {
+                Self::Linear(Box::new(LinAttnBlock::new(path, channels)))
+            }
         }
     }
 
     /// Attention over images and time.
     pub fn of_video(path: &Path, channels: i64, time: VideoTimeConfig) -> Self {
-        Self::Video(VideoAttnBlock::new(path, channels, time.merge_strategy, time.alpha))
+        Self::Video(Box::new(VideoAttnBlock::new(path, channels, time.merge_strategy, time.alpha)))
     }
 
     /// # Shapes

@@ -14,8 +14,8 @@ use crate::params::Path;
 /// A residual block, over time as well or not.
 #[derive(Debug)]
 enum Block {
-    Image(ResnetBlock),
-    Video(VideoResnetBlock),
+    Image(Box<ResnetBlock>),
+    Video(Box<VideoResnetBlock>),
 }
 
 impl Block {
@@ -68,9 +68,9 @@ impl Parts<'_> {
         let image = ResnetBlockConfig::new(inputs, outputs, self.config.dropout);
         match self.time_mode {
             Some(TimeMode::All | TimeMode::ConvOnly) => {
-                Block::Video(VideoResnetBlock::new(path, image, self.config.time()))
+                Block::Video(Box::new(VideoResnetBlock::new(path, image, self.config.time())))
             }
-            Some(TimeMode::AttnOnly) | None => Block::Image(ResnetBlock::new(path, image)),
+            Some(TimeMode::AttnOnly) | None => Block::Image(Box::new(ResnetBlock::new(path, image))),
         }
     }
 
