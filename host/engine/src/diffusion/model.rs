@@ -55,8 +55,8 @@ impl Model {
                 message,
             ));
         };
-        let [code_c, code_h, code_w] = self.first_stage.latent_shape([c, h, w]);
-        let of_scene = [n / batch.num_scenes().max(1), code_c, code_h, code_w];
+        let [noise_c, noise_h, noise_w] = self.first_stage.noise_shape([c, h, w]);
+        let of_scene = [n / batch.num_scenes().max(1), noise_c, noise_h, noise_w];
         let noise: Vec<Tensor> =
             batch.sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene)).collect();
         Ok(self.first_stage.encode(pixels, &Tensor::cat(&noise, 0).to_device(pixels.device())))
