@@ -1,8 +1,10 @@
 //! The binary as people run it: what it writes, what it says, and the code it ends with.
 
 mod bad_input;
+mod checkpoint;
 mod config_and_plugins;
 mod demo;
+mod embedder_weights;
 mod faults;
 mod options;
 mod resume;

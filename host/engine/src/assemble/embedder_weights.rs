@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::AssembleError;
 use crate::config::{EmbedderConfig, Loaded, Problem, Problems};
 use crate::trainer::checkpoint::CheckpointError;
-use crate::trainer::weights::{self, Named};
+use crate::weights::{self, Named};
 
 /// Copies into `have` (all tensors of the model, by checkpoint key) what the embedders' files hold.
 ///

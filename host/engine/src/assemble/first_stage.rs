@@ -7,7 +7,7 @@ use anneal_torch::grad_mode;
 use super::FIRST_STAGE_PREFIX;
 use crate::config::RunConfig;
 use crate::trainer::checkpoint::CheckpointError;
-use crate::trainer::weights::{self, Named};
+use crate::weights::{self, Named};
 
 /// Copies the trained autoencoder into `weights`. Other keys of the file are left alone: a published one may hold a whole
 /// model, or a discriminator.

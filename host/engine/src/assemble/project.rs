@@ -16,7 +16,8 @@ use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, Sampling};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
-use crate::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Preview, Schedule, TrainState, Trainer, weights};
+use crate::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Preview, Schedule, TrainState, Trainer};
+use crate::weights;
 
 /// A checked config and its plugins.
 pub struct Project {
@@ -149,13 +150,9 @@ impl Project {
         let mut state = TrainState { position: Default::default(), weights: built.weights, optimizer, ema: None };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
             let given = weights::read(path).map_err(CheckpointError::from)?;
-            let (missing, unused) = state.start_from(&given, path)?;
-            for (what, keys) in
-                [("are not in the file and keep their initial values", missing), ("of the file are not used", unused)]
-            {
-                if !keys.is_empty() {
-                    tracing::warn!("{}: {} keys {what}: {}", path.display(), keys.len(), keys.join(", "));
-                }
+            let report = state.start_from(&given, path)?;
+            if !report.is_empty() {
+                tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());
             }
         }
         // After the weights are loaded, so that the average starts from them.

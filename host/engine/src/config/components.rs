@@ -43,7 +43,7 @@ pub struct EmbedderConfig {
     /// Whether the plugin's parameters are optimised with the network's.
     #[serde(default)]
     pub is_trainable: bool,
-    /// A safetensors file that holds the start of every parameter of the plugin, by key. A run that is resumed, or
+    /// A file of safetensors or torch.save that holds the start of every parameter of the plugin, by key. A run that is resumed, or
     /// started from other weights that hold the embedder's, has them from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file"))]

@@ -9,8 +9,8 @@ mod schedule;
 mod state;
 mod step;
 mod train;
-pub mod weights;
 
+pub use crate::weights;
 pub use ema::Ema;
 pub use flat::{FlatParams, Place};
 pub use optimizer::{AdamW, AdamWSettings};

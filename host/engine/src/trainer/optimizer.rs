@@ -5,7 +5,7 @@ use anneal_torch::{TorchError, grad_mode};
 use tch::{Kind, Tensor};
 
 use super::FlatParams;
-use super::weights::Named;
+use crate::weights::Named;
 
 /// Settings that do not change over a run.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,8 +7,8 @@ use anneal_torch::grad_mode;
 use tch::Tensor;
 
 use super::checkpoint::{CheckpointError, Position, Snapshot};
-use super::weights::Named;
 use super::{AdamW, Ema};
+use crate::weights::{KeyReport, Named, other_prefix};
 
 /// Everything that a step changes.
 pub struct TrainState {
@@ -72,37 +72,51 @@ impl TrainState {
     ///
     /// # Errors
     /// When no key of the network is in the file (a wrong prefix would otherwise train from scratch), or a shape differs.
-    pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
+    pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<KeyReport, CheckpointError> {
         let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
-        let have: HashMap<&str, &Tensor> = self.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let (fitting, unused): (Vec<&Named>, Vec<&Named>) =
-            given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
-        if !fitting.iter().any(|(name, _)| name.starts_with("model.diffusion_model.")) {
-            let first = given.first().map_or("none at all", |(name, _)| name.as_str());
-            return Err(misfit(format!(
-                "it holds no key `model.diffusion_model.*` of this network; its first key is {first}"
-            )));
+        let shapes = |named: &[Named]| -> Vec<(String, Vec<i64>)> {
+            named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
+        };
+        let (ours, theirs) = (shapes(&self.weights), shapes(given));
+        let report = KeyReport::new(
+            ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+            theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+        );
+        if !theirs.iter().any(|(name, _)| name.starts_with(NETWORK) && !report.unexpected.contains(name)) {
+            return Err(misfit(no_network(&ours, &theirs)));
         }
-        for (name, tensor) in &fitting {
-            let expected = have[name.as_str()].size();
-            if tensor.size() != expected {
-                return Err(misfit(format!("`{name}` has shape {:?}; this network's has {expected:?}", tensor.size())));
-            }
+        if !report.misshapen.is_empty() {
+            return Err(misfit(format!("it is of another model\n{report}")));
         }
-        let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
-        let missing =
-            self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
-        {
-            let _no_grad = grad_mode::no_grad();
-            for (name, tensor) in &fitting {
-                have[name.as_str()].shallow_clone().copy_(tensor);
-            }
-        }
+        copy_by_key(&self.weights, given);
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
-        Ok((missing, unused.into_iter().map(|(name, _)| name.clone()).collect()))
+        Ok(report)
     }
+}
+
+/// Where the network's keys begin.
+const NETWORK: &str = "model.diffusion_model.";
+
+/// Why a file without a key of the network is none to start from.
+fn no_network(ours: &[(String, Vec<i64>)], theirs: &[(String, Vec<i64>)]) -> String {
+    let names = |all: &'_ [(String, Vec<i64>)]| -> Vec<String> { all.iter().map(|(name, _)| name.clone()).collect() };
+    let (ours, theirs) = (names(ours), names(theirs));
+    let found = other_prefix(NETWORK, ours.iter().map(String::as_str), theirs.iter().map(String::as_str));
+    let why = match found.as_deref() {
+        Some("") => {
+            "they stand there without it; `anneal checkpoint convert FILE OUT --add model.diffusion_model.` puts \
+                     it there"
+                .to_owned()
+        }
+        Some(found) => format!(
+            "they stand there behind `{found}`; `anneal checkpoint convert FILE OUT --strip {found} --add {NETWORK}` \
+             changes it"
+        ),
+        None => format!("its first key is {}", theirs.first().map_or("none at all", String::as_str)),
+    };
+    format!("no key of the network begins with `{NETWORK}`: {why}")
 }
 
 pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> {
