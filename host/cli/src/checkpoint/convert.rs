@@ -33,7 +33,7 @@ pub struct Convert {
     /// The layout to write.
     #[arg(long, value_enum, default_value = "reference")]
     to: To,
-    /// Of a run: the moving averages in place of the weights they follow.
+    /// Of a run, or a file with `model_ema.*`: the moving averages in place of the weights they follow.
     #[arg(long)]
     ema: bool,
     /// Take this from the start of keys; keys that do not begin with it are left out.

@@ -14,7 +14,7 @@ pub struct Inspect {
     /// A file of safetensors or torch.save, a run or its checkpoint, or a diffusers folder.
     #[arg(value_name = "WEIGHTS")]
     path: PathBuf,
-    /// Of a run: the moving averages in place of the weights they follow.
+    /// Of a run, or a file with `model_ema.*`: the moving averages in place of the weights they follow.
     #[arg(long)]
     ema: bool,
     /// Names of a key, counted from its start, that make up a part.

@@ -20,6 +20,9 @@ pub enum Layout {
     Diffusers,
 }
 
+/// Where the reference's files have moving averages.
+const SHADOWS: &str = "model_ema.";
+
 /// Opened weights.
 #[derive(Debug)]
 pub struct Source {
@@ -38,7 +41,8 @@ impl Source {
     /// Opens a file, a checkpoint or the newest one of a run's folder, or the folder of a diffusers pipeline, whose keys
     /// then begin with the component: `unet.conv_in.weight`.
     ///
-    /// With `averaged`, which only checkpoints can give, the moving averages stand in place of the weights they follow.
+    /// With `averaged` the moving averages stand in place of the weights they follow: a checkpoint's own, or those that a
+    /// file of the reference holds as `model_ema.*`.
     ///
     /// # Errors
     /// When there is nothing of the kind, a file is damaged, or there are no averages.
@@ -54,15 +58,32 @@ impl Source {
         if let Some(checkpoint) = checkpoint {
             return Self::of_checkpoint(&checkpoint, averaged);
         }
-        if averaged {
-            return Err(misfit("only a run or its checkpoint tells averages from weights"));
-        }
         if path.is_dir() {
-            return Self::of_diffusers(path);
+            return if averaged { Err(misfit("a pipeline holds no averages")) } else { Self::of_diffusers(path) };
         }
         let mut source = Self::empty(Layout::File, path);
         source.add(WeightsFile::open(path)?, "");
+        if averaged && !source.put_shadows() {
+            return Err(misfit("it holds no averages: no key begins with `model_ema.`"));
+        }
         Ok(source)
+    }
+
+    /// Puts the averages that a file of the reference holds in place of the weights, and says whether there were any.
+    fn put_shadows(&mut self) -> bool {
+        let (shadows, mut keys): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keys).into_iter().partition(|(name, ..)| name.starts_with(SHADOWS));
+        let places: HashMap<&str, (usize, usize)> =
+            shadows.iter().map(|(name, file, entry)| (name.as_str(), (*file, *entry))).collect();
+        for (name, file, entry) in &mut keys {
+            // The reference names a shadow as its weight, below `model.` and without dots.
+            let shadow = name.strip_prefix("model.").map(|name| format!("{SHADOWS}{}", name.replace('.', "")));
+            if let Some(place) = shadow.and_then(|shadow| places.get(shadow.as_str())) {
+                (*file, *entry) = *place;
+            }
+        }
+        self.keys = keys;
+        !shadows.is_empty()
     }
 
     fn empty(layout: Layout, path: &Path) -> Self {
@@ -141,5 +162,38 @@ impl Source {
     pub fn read(&mut self) -> Result<Vec<Named>, CheckpointError> {
         let (keys, files) = (&self.keys, &mut self.files);
         keys.iter().map(|(name, file, entry)| Ok((name.clone(), files[*file].tensor(*entry)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::write;
+
+    fn named(key: &str, value: f32) -> Named {
+        (key.to_owned(), Tensor::from_slice(&[value]))
+    }
+
+    #[test]
+    fn the_references_averages_take_the_place_of_their_weights() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("last.safetensors");
+        let all = [
+            named("model.diffusion_model.out.2.bias", 1.0),
+            named("model.diffusion_model.mix", 2.0),
+            named("model_ema.diffusion_modelout2bias", 3.0),
+            named("model_ema.num_updates", 9.0),
+        ];
+        write(&path, &all, HashMap::new()).unwrap();
+        let values = |averaged: bool| -> BTreeMap<String, f64> {
+            let named = Source::open(&path, averaged).unwrap().read().unwrap();
+            named.into_iter().map(|(key, tensor)| (key, tensor.double_value(&[0]))).collect()
+        };
+        assert_eq!(values(false).len(), 4);
+        let averaged: Vec<(String, f64)> = values(true).into_iter().collect();
+        let want = [("model.diffusion_model.mix", 2.0), ("model.diffusion_model.out.2.bias", 3.0)];
+        assert_eq!(averaged, want.map(|(key, value)| (key.to_owned(), value)));
+        write(&path, &all[..2], HashMap::new()).unwrap();
+        assert!(Source::open(&path, true).unwrap_err().to_string().contains("`model_ema.`"));
     }
 }
