@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anneal::assemble::Project;
+use anneal::assemble::AnyProject;
 use anneal::config::Environment;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -80,9 +80,9 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// All that is wrong with the config, or that plugins cannot be found.
-    pub fn open(&self, sets: &[String]) -> Result<Project, Failure> {
+    pub fn open(&self, sets: &[String]) -> Result<AnyProject, Failure> {
         let sets: Vec<String> = self.sets.iter().chain(sets).cloned().collect();
-        Ok(Project::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
+        Ok(AnyProject::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
     }
 }
 

@@ -55,8 +55,8 @@ impl Progress {
 
 impl Watcher for Progress {
     fn on_step(&mut self, report: &StepReport) {
-        self.first.get_or_insert(*report);
-        self.last = Some(*report);
+        self.first.get_or_insert_with(|| report.clone());
+        self.last = Some(report.clone());
         self.bar.set_position(report.step);
         self.bar.set_message(format!("loss {:.4}  lr {:.2e}", report.loss, report.learning_rate));
         if self.line_every > 0 && report.step.is_multiple_of(self.line_every) {

@@ -2,7 +2,7 @@
 
 use anneal::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use anneal_nn::autoencoder::{
-    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Regularizer, normal_kl,
+    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Latent, Regularizer, normal_kl,
 };
 use anneal_nn::{ParamKind, Params};
 use serde_json::{Value, json};
@@ -105,8 +105,7 @@ fn gaussian(case: &Case, config: &Options) -> Result<Outputs, String> {
 
 /// A latent and its divergence.
 fn regularizer(case: &Case, config: &Options) -> Result<Outputs, String> {
-    let (z, kl) = regularizer_of(config)?.regularize(&case.input("moments")?, noise(case).as_ref());
-    Ok(with_kl(Outputs::from([("out.z".to_owned(), z)]), kl))
+    Ok(outputs_of(regularizer_of(config)?.regularize(&case.input("moments")?, noise(case).as_ref())))
 }
 
 /// An autoencoder from pixels to latents and back.
@@ -126,8 +125,9 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
     };
     let run = || {
         let moments = autoencoder.encode_moments(&case.input("x")?, false);
-        let (z, kl) = autoencoder.regularizer().regularize(&moments, noise(case).as_ref());
-        let mut outputs = Outputs::new();
+        let latent = autoencoder.regularizer().regularize(&moments, noise(case).as_ref());
+        let z = latent.z.shallow_clone();
+        let mut outputs = outputs_of(latent);
         if case.want("out.decoded").is_some() {
             // Without frames a decoder of video is one of images.
             let decoded = match t {
@@ -139,18 +139,16 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
         if case.want("out.moments").is_some() {
             outputs.insert("out.moments".to_owned(), moments);
         }
-        outputs.insert("out.z".to_owned(), z);
-        Ok(with_kl(outputs, kl))
+        Ok(outputs)
     };
     let _no_grad = anneal_torch::grad_mode::no_grad();
     run()
 }
 
-fn with_kl(mut outputs: Outputs, kl: Option<Tensor>) -> Outputs {
-    if let Some(kl) = kl {
-        outputs.insert("out.kl_loss".to_owned(), kl);
-    }
-    outputs
+/// A latent as `out.z`, and the terms of the loss by their names.
+fn outputs_of(latent: Latent) -> Outputs {
+    let terms = latent.terms.into_iter().map(|(name, value)| (format!("out.{name}"), value));
+    terms.chain([("out.z".to_owned(), latent.z)]).collect()
 }
 
 /// The posterior's draw.

@@ -1,13 +1,18 @@
 //! A checked config to a runnable model and trainer.
 
+mod any;
+mod autoencoder;
 mod check;
 mod device;
-mod first_stage;
+mod diffusion;
 mod embedder_weights;
+mod first_stage;
 mod model;
 mod project;
 mod run;
+mod weights_file;
 
+pub use any::AnyProject;
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
 pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, build_model};

@@ -6,7 +6,7 @@ use anneal_torch::grad_mode;
 use tch::Tensor;
 
 use super::{AssembleError, NETWORK_PREFIX, Project, build_model, device};
-use crate::config::{Environment, PluginUse, RunConfig};
+use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError, Snapshot};
@@ -64,7 +64,12 @@ impl TrainedRun {
             }
         };
         let snapshot = checkpoint::load(&path)?;
-        let mut project = Project::open(&path.join(checkpoint::CONFIG), &[], plugin_dirs, env)?;
+        let config = path.join(checkpoint::CONFIG);
+        if kind_of_run(&config, &[])? == KindOfRun::Autoencoder {
+            let reason = "an autoencoder was trained, of which nothing can be sampled; its pictures are in `previews`";
+            return Err(CheckpointError::Misfit { path: dir.to_owned(), reason: reason.to_owned() }.into());
+        }
+        let mut project = Project::<RunConfig>::open(&config, &[], plugin_dirs, env)?;
         if let Some(num_steps) = settings.num_steps {
             project.loaded.config.sampling.num_steps = num_steps;
         }

@@ -1,13 +1,12 @@
 //! The model: first stage, conditioner, network and denoiser together.
 
-use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
 use super::{Denoiser, ExtraInputs, Loss, Wrapper, add_noise};
 use crate::conditioner::{Conditioner, Pass};
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
-use crate::first_stage::LatentCodec;
+use crate::first_stage::{LatentCodec, posterior_noise};
 
 /// Everything between a batch and a loss, or between noise and pictures.
 pub struct Model {
@@ -57,9 +56,8 @@ impl Model {
         };
         let [code_c, code_h, code_w] = self.first_stage.latent_shape([c, h, w]);
         let of_scene = [n / batch.num_scenes().max(1), code_c, code_h, code_w];
-        let noise: Vec<Tensor> =
-            batch.sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene)).collect();
-        Ok(self.first_stage.encode(pixels, &Tensor::cat(&noise, 0).to_device(pixels.device())))
+        let noise = posterior_noise(seed, &batch.sample_ids, of_scene);
+        Ok(self.first_stage.encode(pixels, &noise.to_device(pixels.device())))
     }
 
     /// The training loss of a batch: the mean over rows of the weighted distance.

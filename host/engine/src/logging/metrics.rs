@@ -1,5 +1,6 @@
 //! The metrics of a run: one JSON object a line, whole lines only.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ pub struct Record {
     pub step: u64,
     /// Mean loss of its batches.
     pub loss: f64,
+    /// Means of the loss's terms, each a key of the line, where it has several.
+    #[serde(flatten)]
+    pub terms: BTreeMap<String, f64>,
     /// Learning rate it used.
     pub learning_rate: f64,
     /// L2 norm of the whole gradient before clipping.
@@ -88,7 +92,7 @@ impl Metrics {
     pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
         let encode = |reason: String| LogError::Encode { path: self.path.clone(), reason };
         let numbers = [record.loss, record.learning_rate, record.grad_norm, record.seconds, record.data_seconds];
-        if !numbers.iter().all(|number| number.is_finite()) {
+        if !numbers.iter().chain(record.terms.values()).all(|number| number.is_finite()) {
             return Err(encode(format!("a number of step {} is not finite: {record:?}", record.step)));
         }
         let mut line = serde_json::to_vec(record).map_err(|error| encode(error.to_string()))?;
@@ -106,6 +110,7 @@ mod tests {
         Record {
             step,
             loss: 0.5,
+            terms: BTreeMap::from([("kl_loss".to_owned(), 3.5)]),
             learning_rate: 1e-3,
             grad_norm: 2.0,
             samples_seen: 2 * step,

@@ -1,8 +1,10 @@
 //! The training loop, its state and its checkpoints.
 
+mod autoencoder_preview;
 pub mod checkpoint;
 mod ema;
 mod flat;
+mod objective;
 mod optimizer;
 mod preview;
 mod schedule;
@@ -11,11 +13,13 @@ mod step;
 mod train;
 pub mod weights;
 
+pub use autoencoder_preview::AutoencoderPreview;
 pub use ema::Ema;
 pub use flat::{FlatParams, Place};
+pub use objective::{AutoencoderObjective, BatchLoss, BatchPass, DiffusionObjective, Objective};
 pub use optimizer::{AdamW, AdamWSettings};
 pub use preview::{Preview, captions, condition_pictures};
 pub use schedule::Schedule;
 pub use state::TrainState;
-pub use step::{StepReport, StepSettings, train_step};
+pub use step::{Rates, StepReport, StepSettings, train_step};
 pub use train::{Outcome, TrainError, Trainer, Watcher};

@@ -6,10 +6,9 @@ use thiserror::Error;
 
 use super::checkpoint::{self, CheckpointDir, CheckpointError};
 use super::step::{StepSettings, train_step};
-use super::{Preview, Schedule, StepReport, TrainState};
+use super::{Objective, Rates, StepReport, TrainState};
 use crate::config::TrainConfig;
 use crate::data::{DataError, Loader};
-use crate::diffusion::{Loss, Model};
 use crate::error::ComponentError;
 use crate::logging::{LogError, Metrics, Record};
 
@@ -73,14 +72,12 @@ pub enum Outcome {
 
 /// A run.
 pub struct Trainer {
-    /// The model.
-    pub model: Model,
-    /// The objective.
-    pub loss: Loss,
+    /// What is trained.
+    pub objective: Box<dyn Objective>,
     /// Everything a step changes.
     pub state: TrainState,
-    /// The learning rate.
-    pub schedule: Schedule,
+    /// The learning rates.
+    pub rates: Rates,
     /// How long, and when to save.
     pub settings: TrainConfig,
     /// Seed of the run's random streams.
@@ -94,7 +91,7 @@ pub struct Trainer {
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
     /// Pictures every so many steps.
-    pub preview: Option<(u64, Preview)>,
+    pub preview_every_steps: Option<u64>,
 }
 
 impl Trainer {
@@ -131,14 +128,10 @@ impl Trainer {
             clip_grad_norm: self.settings.clip_grad_norm,
         };
         while self.state.position.step < self.settings.steps {
-            let report = train_step(
-                &mut self.state,
-                &self.model,
-                &mut self.loss,
-                &mut self.schedule,
-                &step_settings,
-                &mut || loader.next_batch(),
-            )?;
+            let report =
+                train_step(&mut self.state, self.objective.as_mut(), &mut self.rates, &step_settings, &mut || {
+                    loader.next_batch()
+                })?;
             let last = report.step == self.settings.steps;
             if last || report.step % self.metrics_every_steps == 0 {
                 metrics.append(&record(&report))?;
@@ -167,12 +160,12 @@ impl Trainer {
     }
 
     fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
-        let Some((every, preview)) = &mut self.preview else { return Ok(()) };
-        if !last && !step.is_multiple_of(*every) {
+        let Some(every) = self.preview_every_steps else { return Ok(()) };
+        if !last && !step.is_multiple_of(every) {
             return Ok(());
         }
         let dir = self.dir.join("previews").join(format!("step-{step:08}"));
-        preview.write(&self.model, self.state.ema.as_mut(), self.seed, &dir)?;
+        self.objective.preview(self.state.ema.as_mut(), self.seed, &dir)?;
         watcher.on_preview(&dir);
         Ok(())
     }
@@ -182,6 +175,7 @@ fn record(report: &StepReport) -> Record {
     Record {
         step: report.step,
         loss: report.loss,
+        terms: report.terms.iter().cloned().collect(),
         learning_rate: report.learning_rate,
         grad_norm: report.grad_norm,
         samples_seen: report.samples_seen,

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::config::CoderConfig;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
-use super::posterior::{DiagonalGaussian, Regularizer};
+use super::posterior::{DiagonalGaussian, Latent, Regularizer};
 use crate::config::ConfigProblem;
 use crate::layers::{Conv, ConvConfig};
 use crate::params::Path;
@@ -121,6 +121,14 @@ impl AutoencoderConfig {
                 EncoderConfig::Identity => in_channels,
                 EncoderConfig::Encoder(encoder) => encoder.encoded_channels(),
             }),
+        }
+    }
+
+    /// Names of the terms that the regularizer gives.
+    pub fn regularization_terms(&self) -> Vec<String> {
+        match self.regularizer() {
+            Regularizer::DiagonalGaussian { .. } => vec!["kl_loss".to_owned()],
+            Regularizer::Identity => Vec::new(),
         }
     }
 
@@ -268,6 +276,24 @@ impl Autoencoder {
     /// - result: `[n, c, h/f, w/f]`
     pub fn encode(&self, x: &Tensor, noise: Option<&Tensor>) -> Tensor {
         self.regularizer.latent(&self.encode_moments(x, false), noise)
+    }
+
+    /// The latent of `x` and what the regularizer adds to the loss. The terms are those of all rows, whatever
+    /// `max_batch_size` says.
+    ///
+    /// # Shapes
+    /// - `x`, `noise`: as in [`Autoencoder::encode`]
+    pub fn encode_with_terms(&self, x: &Tensor, noise: Option<&Tensor>, train: bool) -> Latent {
+        self.regularizer.regularize(&self.encode_moments(x, train), noise)
+    }
+
+    /// The weight of the decoder's last convolution, where the weight of an adversarial loss is measured: the one over
+    /// frames, if the last one of a video decoder is.
+    ///
+    /// # Shapes
+    /// - result: `[out_ch, c, 3, 3]`; `[out_ch, out_ch, t, h, w]` over frames
+    pub fn last_layer(&self) -> &Tensor {
+        self.decoder.last_layer()
     }
 
     /// The posterior of `x`; none where the regularizer is the identity.

@@ -1,7 +1,7 @@
 //! Whole autoencoders: sizes, keys, latents, clips.
 
 use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::params::{ParamKind, Params};
@@ -100,6 +100,38 @@ fn batches_change_nothing() {
     let z = whole.encode(&x, None);
     close(&batched.encode(&x, None), &z, 1e-5);
     close(&batched.decode(&z, 5, false), &whole.decode(&z, 5, false), 1e-5);
+}
+
+#[test]
+fn the_terms_of_a_loss_are_those_of_all_rows() {
+    let (x, noise) = (Tensor::randn([5, 3, 8, 8], F32), Tensor::randn([5, 5, 4, 4], F32));
+    let (_, whole) = build(&kl("autoencoder-kl", json!({})));
+    let (params, batched) = build(&kl("autoencoder-kl", json!({ "max_batch_size": 2 })));
+    let (want, got) =
+        (whole.encode_with_terms(&x, Some(&noise), false), batched.encode_with_terms(&x, Some(&noise), false));
+    close(&got.z, &want.z, 1e-5);
+    let kl = whole.posterior(&x).unwrap().kl().mean(Kind::Float);
+    let term = &got.terms[0].1;
+    assert!(got.terms.len() == 1 && got.terms[0].0 == "kl_loss" && term.size().is_empty());
+    close(term, &kl, 1e-4 * kl.double_value(&[]));
+    term.backward();
+    let moments = params.entries().into_iter().find(|param| param.path == "quant_conv.weight").unwrap();
+    assert!(moments.tensor.grad().abs().max().double_value(&[]) > 0.0);
+}
+
+#[test]
+fn the_last_layer_is_the_last_one_that_a_loss_reaches() {
+    for (decoder, key) in [
+        (json!({ "kind": "decoder" }), "decoder.conv_out.weight"),
+        (json!({ "kind": "video-decoder" }), "decoder.conv_out.time_mix_conv.weight"),
+        (json!({ "kind": "video-decoder", "time_mode": "attn-only" }), "decoder.conv_out.weight"),
+    ] {
+        let (params, autoencoder) = build(&config(json!({ "kind": "autoencoding-engine",
+            "encoder_config": { "kind": "identity" }, "decoder_config": coder(decoder),
+            "regularizer_config": { "kind": "identity" } })));
+        let param = params.entries().into_iter().find(|param| param.path == key).unwrap();
+        assert_eq!(autoencoder.last_layer().data_ptr(), param.tensor.data_ptr(), "{key}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub use codec::{
 pub use config::{AttnType, CoderConfig, TimeMerge, TimeMode};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use posterior::{DiagonalGaussian, Regularizer, normal_kl};
+pub use posterior::{DiagonalGaussian, Latent, Regularizer, normal_kl};
 pub use resample::{DoublingLayer, HalvingLayer};
 pub use resnet_block::{ResnetBlock, ResnetBlockConfig};
 pub use time_conv::TimeConv;

@@ -82,6 +82,15 @@ pub fn normal_kl(mean1: &Tensor, logvar1: &Tensor, mean2: &Tensor, logvar2: &Ten
     (logvar2 - logvar1 + (logvar1 - logvar2).exp() + distance - 1.0) * 0.5
 }
 
+/// A latent, and what the regularizer that made it adds to the loss.
+#[derive(Debug)]
+pub struct Latent {
+    /// `[n, c, h, w]`.
+    pub z: Tensor,
+    /// Scalars by the names that published configs weigh and log them by.
+    pub terms: Vec<(String, Tensor)>,
+}
+
 /// How a latent is taken from what the encoder gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -97,20 +106,19 @@ pub enum Regularizer {
 }
 
 impl Regularizer {
-    /// The latent, and the divergence from the standard normal summed over a row, averaged over rows, where there is
-    /// one.
+    /// The latent, and what this adds to the loss: `kl_loss`, the divergence from the standard normal summed over a row
+    /// and averaged over rows, where there is a Gaussian.
     ///
     /// # Shapes
     /// - `encoded`: `[n, 2*c, h, w]`; `[n, c, h, w]` for the identity
     /// - `noise`: `[n, c, h, w]` standard normal, looked at only where a sample is drawn
-    /// - result: `[n, c, h, w]` and a scalar in nats
-    pub fn regularize(self, encoded: &Tensor, noise: Option<&Tensor>) -> (Tensor, Option<Tensor>) {
+    pub fn regularize(self, encoded: &Tensor, noise: Option<&Tensor>) -> Latent {
         match self {
-            Self::Identity => (encoded.shallow_clone(), None),
+            Self::Identity => Latent { z: encoded.shallow_clone(), terms: Vec::new() },
             Self::DiagonalGaussian { sample } => {
                 let posterior = DiagonalGaussian::new(encoded);
                 let kl = posterior.kl().mean(None::<Kind>);
-                (Self::taken(sample, &posterior, noise), Some(kl))
+                Latent { z: Self::taken(sample, &posterior, noise), terms: vec![("kl_loss".to_owned(), kl)] }
             }
         }
     }
@@ -184,11 +192,12 @@ mod tests {
         let noise = Tensor::ones([1, 1, 1, 2], F32);
         let latent = |regularizer: Regularizer| regularizer.regularize(&moments(), Some(&noise));
         let posterior = DiagonalGaussian::new(&moments());
-        let (sample, kl) = latent(Regularizer::DiagonalGaussian { sample: true });
-        assert!(sample.equal(&posterior.sample(&noise)) && kl.is_some());
-        assert!(latent(Regularizer::DiagonalGaussian { sample: false }).0.equal(&posterior.mean));
-        let (encoded, kl) = latent(Regularizer::Identity);
-        assert!(encoded.equal(&moments()) && kl.is_none());
+        let sample = latent(Regularizer::DiagonalGaussian { sample: true });
+        assert!(sample.z.equal(&posterior.sample(&noise)));
+        assert!(sample.terms[0].0 == "kl_loss" && sample.terms[0].1.equal(&posterior.kl().sum(Kind::Float)));
+        assert!(latent(Regularizer::DiagonalGaussian { sample: false }).z.equal(&posterior.mean));
+        let encoded = latent(Regularizer::Identity);
+        assert!(encoded.z.equal(&moments()) && encoded.terms.is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod plugins;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Loaded, Problems};
+use super::{Loaded, Problems, RunConfig};
 
 /// The configs that users start from.
 const SHIPPED: [(&str, &str); 2] = [
@@ -107,7 +107,7 @@ fn the_emoji_classes_have_thirty_pictures_or_more() {
 
 #[test]
 fn schemas_accept_the_configs_and_are_accepted_themselves() {
-    let schema = super::schema();
+    let schema = super::schema::<RunConfig>();
     jsonschema::meta::validate(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for (_, text) in SHIPPED {
