@@ -1,5 +1,6 @@
 //! Configs as people write them, right and wrong.
 
+mod autoencoder;
 mod faults;
 mod first_stage;
 mod layers;
