@@ -103,6 +103,12 @@ pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) 
     let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
     let concat = width(Slot::Concat).unwrap_or(0);
     let mut problems = check_views(loaded, conditions);
+    if let Some(concat) = conditions.get(Slot::Concat).filter(|concat| concat.size()[2..] != latent[1..]) {
+        let (size, wanted) = (&concat.size()[2..], &latent[1..]);
+        let message = format!("the concatenated conditions have {size:?} rows and columns, the latents {wanted:?}");
+        let help = "concatenate conditions of the latents' size: encoded ones, or pictures scaled down";
+        problems.push(loaded.problem("/model/embedders", message, help));
+    }
     let mut differ = |key: &str, has: i64, needs: i64, because: String| {
         if has != needs {
             let message = format!("is {has}, but {because}");
