@@ -161,6 +161,14 @@ fn what_only_shows_when_it_is_built_is_told_before_the_first_step() {
     };
     fails(&["autoencoder.trainable=[\"^decodr\"]"], &["autoencoder.trainable", "matches no parameter"]);
     fails(&["autoencoder.trainable=[\"^encoder\"]"], &["loss.discriminator", "which is not trained"]);
+    // Latents of half the size do not go with rays of every pixel.
+    let coder =
+        "{ch=32,out_ch=3,ch_mult=[1,1],num_res_blocks=1,attn_resolutions=[],in_channels=3,resolution=64,z_channels=4}";
+    let halved = format!("model.first_stage={{kind=\"autoencoder-kl\",embed_dim=4,ddconfig={coder}}}");
+    let dir = tempfile::tempdir().unwrap();
+    let sets = [&halved, "model.network.in_channels=49", "model.network.out_channels=4"];
+    train(dir.path(), &sets, &[]).fails(3, &["model.embedders", "have [16, 16] rows and columns, the latents [8, 8]"]);
+
     let folder = tempfile::tempdir().unwrap();
     let lpips = format!("loss.lpips={{weights=\"{}\"}}", lpips_file(folder.path()));
     let dir = tempfile::tempdir().unwrap();
