@@ -2,14 +2,13 @@
 
 use anneal_nn::autoencoder::Autoencoder;
 use anneal_nn::{Discriminator, Init, Param, ParamKind, Params};
-use regex::Regex;
 use tch::Device;
 
 use super::project::{BuiltRun, optimizer, start_from};
 use super::weights_file::{copy_weights, lpips};
 use super::{AssembleError, Project, device};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
-use crate::config::{AutoencoderRunConfig, Precision, Problems};
+use crate::config::{AutoencoderRunConfig, Precision, Problems, chooses};
 use crate::data::{self, Loader};
 use crate::trainer::weights::Named;
 use crate::trainer::{AdamW, AutoencoderObjective, AutoencoderPreview, Ema, Rates, TrainState, Trainer};
@@ -95,14 +94,13 @@ impl Project<AutoencoderRunConfig> {
         let autoencoder = Autoencoder::new(&network, &params.root());
         let mut weights = Vec::new();
         let mut trained = Vec::new();
-        let patterns = self.trainable()?;
         for param in params.into_entries() {
-            let is_chosen = patterns.as_ref().is_none_or(|some| some.iter().any(|one| one.is_match(&param.path)));
+            let is_chosen = chooses(config.autoencoder.trainable.as_deref(), &param.path);
             take(param, "", is_chosen, &mut weights, &mut trained);
         }
         let num_autoencoder = trained.len();
         if trained.is_empty() {
-            let help = "name some as they are called in a checkpoint: \"^decoder\\\\.\"";
+            let help = "name some as they are called in a checkpoint: \"decoder.*\"";
             return Err(self.wrong("/autoencoder/trainable", "matches no parameter of the autoencoder", help));
         }
         let last_is_trained = autoencoder.last_layer().requires_grad();
@@ -149,18 +147,6 @@ impl Project<AutoencoderRunConfig> {
         }
         let adversary = Adversary { discriminator, loss: used.loss, weight: used.weight, start_step: used.start_step };
         (Some(adversary), Some(optimizer(&used.optimizer, trained)))
-    }
-
-    /// The patterns of `trainable`.
-    fn trainable(&self) -> Result<Option<Vec<Regex>>, AssembleError> {
-        let Some(patterns) = &self.config().autoencoder.trainable else { return Ok(None) };
-        let compiled = patterns.iter().enumerate().map(|(i, pattern)| {
-            let wrong = |error: regex::Error| {
-                self.wrong(&format!("/autoencoder/trainable/{i}"), error.to_string(), "write a regular expression")
-            };
-            Regex::new(pattern).map_err(wrong)
-        });
-        compiled.collect::<Result<_, _>>().map(Some)
     }
 
     fn wrong(&self, pointer: &str, message: impl Into<String>, help: &str) -> AssembleError {

@@ -6,7 +6,7 @@ use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::project::{BuiltRun, optimizer, start_from};
 use super::weights_file::lpips;
-use super::{AssembleError, NETWORK_PREFIX, Project, build_model, check_widths, device};
+use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths, device};
 use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig};
 use crate::data::{self, Loader};
@@ -80,10 +80,15 @@ impl Project<RunConfig> {
         let sampling = self.sampling(num_views)?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
-        let built = build_model(&config, &mut self.registry, device)?;
+        let built = build_model(&config, &mut self.registry, Place::Device(device))?;
         if !resume {
             load_embedders(&self.loaded, &built.weights)?;
             load_first_stage(&config, &built.weights)?;
+        }
+        if built.num_network == 0 && config.model.trainable.is_some() {
+            let help = "name some as the network's paths are: \"*.attn1.*\", or \"temporal\"";
+            let message = "matches no parameter of the network";
+            return Err(Problems(vec![self.loaded.problem("/model/trainable", message, help)]).into());
         }
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;

@@ -15,7 +15,7 @@ mod weights_file;
 pub use any::AnyProject;
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
-pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, build_model};
+pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, TrainedRun};
 

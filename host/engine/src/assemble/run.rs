@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use super::{AssembleError, NETWORK_PREFIX, Project, build_model, device};
+use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, device};
 use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
@@ -82,7 +82,7 @@ impl TrainedRun {
         let batch = data::preview_batch(project.source()?, &config.data, seed, settings.num.max(1))?;
         let num_views = batch.integers.get("num_views").map_or(1, |views| *views as u32);
         let sampling = project.sampling(num_views)?;
-        let built = build_model(&config, &mut project.registry, device)?;
+        let built = build_model(&config, &mut project.registry, Place::Device(device))?;
         load_weights(&built.weights, &snapshot, config.sampling.use_ema, &path)?;
         Ok(Self {
             model: built.model,

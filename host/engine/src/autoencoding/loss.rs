@@ -58,10 +58,11 @@ impl ReconstructionLoss {
         step: u64,
         share: f64,
     ) -> Result<(f64, Terms), tch::TchError> {
-        let Reconstruction { input, output, terms } = reconstruction;
+        let Reconstruction { input, output, terms, latent_std } = reconstruction;
         let Nll { rec, nll, by_output, by_logvar } = self.nll(input, output);
         let mut value = nll.shallow_clone();
         let mut logged = vec![("rec".to_owned(), rec), ("nll".to_owned(), nll)];
+        logged.push(("latent_std".to_owned(), latent_std.shallow_clone()));
         let mut objective = Vec::new();
         for (name, term) in terms {
             logged.push((name.clone(), term.detach()));

@@ -30,6 +30,8 @@ pub struct Reconstruction {
     pub output: Tensor,
     /// The regularizer's terms by name.
     pub terms: Vec<(String, Tensor)>,
+    /// Standard deviation of the latents, `[]`: a diffusion model on them takes its inverse as `scale_factor`.
+    pub latent_std: Tensor,
 }
 
 impl AutoencoderModel {
@@ -53,6 +55,8 @@ impl AutoencoderModel {
         let _autocast = self.compute.map(|kind| Autocast::new(input.device(), kind));
         let Latent { z, terms } = self.autoencoder.encode_with_terms(input, Some(&noise), train);
         let output = self.autoencoder.decode(&z, rows, train);
-        Ok(Reconstruction { input: input.to_kind(Kind::Float), output: output.to_kind(Kind::Float), terms })
+        let latent_std = z.detach().to_kind(Kind::Float).std(true);
+        let (input, output) = (input.to_kind(Kind::Float), output.to_kind(Kind::Float));
+        Ok(Reconstruction { input, output, terms, latent_std })
     }
 }

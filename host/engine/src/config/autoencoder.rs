@@ -44,8 +44,8 @@ pub struct AutoencoderRunConfig {
 pub struct AutoencoderSection {
     /// The batch entry that is learned, `[b*t, c, h, w]` in `[-1, 1]`.
     pub input_key: String,
-    /// Regular expressions: only parameters whose key matches one are trained (`^decoder\.` leaves the encoder as it is).
-    /// All of them if not given.
+    /// Which parameters are trained, by patterns over their keys: `decoder.*` leaves the encoder as it is, `temporal` are
+    /// the layers over frames of a video decoder. All of them if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainable: Option<Vec<String>>,
     /// The autoencoder, as a diffusion model names its `model.first_stage`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::PathPattern;
 use super::suggest::{closest, did_you_mean};
 use super::{AutoencoderLossConfig, AutoencoderSection, FirstStageConfig, LossConfig, OptimizerConfig, PluginsConfig};
 use super::{DataConfig, Distance, EmbedderConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
@@ -43,6 +44,7 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
     if let Some(model) = &model {
         embedders(&model.embedders, &mut found);
         network(model, &mut found);
+        patterns("/model/trainable", model.trainable.as_deref(), &mut found);
         first_stage("/model/first_stage", &model.first_stage, &mut found);
     }
     if let (Some(data), Some(model)) = (&data, &model) {
@@ -99,6 +101,13 @@ fn optimizer(at: &str, settings: &OptimizerConfig, found: &mut Vec<Finding>) {
     for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
         let message = format!("{beta} is no decay rate");
         found.push(finding(format!("{at}/betas/{idx}"), message, "give a number from 0 to below 1"));
+    }
+}
+
+fn patterns(at: &str, patterns: Option<&[String]>, found: &mut Vec<Finding>) {
+    for (idx, _) in patterns.iter().copied().flatten().enumerate().filter(|(_, text)| PathPattern::new(text).is_none())
+    {
+        found.push(finding(format!("{at}/{idx}"), "is empty", "write a pattern of keys, as \"*.attn1.*\""));
     }
 }
 

@@ -13,6 +13,7 @@ mod layers;
 mod load;
 mod model;
 mod paths;
+mod pattern;
 mod problem;
 mod run;
 mod schema;
@@ -36,6 +37,7 @@ pub use load::{Loaded, kind_of_run, load, load_with};
 pub use model::{
     DenoiserConfig, Distance, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
 };
+pub use pattern::{PathPattern, chooses};
 pub use problem::{Problem, Problems};
 pub use run::{
     ClipFormat, EmaConfig, LoggingConfig, OptimizerConfig, PluginsConfig, Precision, RunConfig, RunSection,

@@ -30,6 +30,10 @@ pub struct ModelConfig {
     /// Whether a dropped condition is drawn once a clip or once a row (upstream's way).
     #[serde(default)]
     pub ucg_per: UcgPer,
+    /// Which of the network's parameters are trained, by patterns over their paths: `*.attn1.*`, or `temporal` for the layers
+    /// over frames. All of them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<Vec<String>>,
     /// Pixels to latents and back.
     pub first_stage: FirstStageConfig,
     /// The network.

@@ -2,7 +2,7 @@
 
 use anneal_nn::Lpips;
 
-use super::{Finding, IMAGE_CHANNELS, finding, first_stage};
+use super::{Finding, IMAGE_CHANNELS, finding, first_stage, patterns};
 use crate::config::suggest::did_you_mean;
 use crate::config::{AutoencoderLossConfig, AutoencoderSection};
 
@@ -13,12 +13,7 @@ pub(super) fn network(trained: &AutoencoderSection, found: &mut Vec<Finding>) {
         found.push(finding("/autoencoder/network/kind", "the identity has nothing to train", help));
     }
     first_stage("/autoencoder/network", &trained.network, found);
-    for (idx, pattern) in trained.trainable.iter().flatten().enumerate() {
-        if let Err(error) = regex::Regex::new(pattern) {
-            let message = format!("is no regular expression: {error}");
-            found.push(finding(format!("/autoencoder/trainable/{idx}"), message, "write one, as \"^decoder\\\\.\""));
-        }
-    }
+    patterns("/autoencoder/trainable", trained.trainable.as_deref(), found);
 }
 
 /// The weights are of terms that the regularizer has.
