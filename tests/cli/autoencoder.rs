@@ -109,6 +109,22 @@ fn every_setting_of_the_objective_has_an_effect() {
 }
 
 #[test]
+fn reconstructions_are_validated() {
+    let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lpips =
+        format!("validation.lpips={{weights=\"{}\",prefix=\"loss.perceptual_loss.\"}}", lpips_file(folder.path()));
+    let fox = path("target/data/fox/Fox.gltf");
+    let held_out = format!("validation.source={{kind=\"mesh-orbit\",path=\"{fox}\",size=16,num_views=2}}");
+    train_small(dir.path(), &["validation.every_steps=2", "validation.scenes=1", &lpips, &held_out], &[]).succeeds();
+    let text = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for name in ["psnr", "ssim", "lpips", "rec", "kl_loss"] {
+        assert!(lines[1][name].is_f64() && lines[0][name] != lines[1][name], "{name}: {lines:?}");
+    }
+}
+
+#[test]
 fn only_what_is_chosen_is_trained() {
     let dir = tempfile::tempdir().unwrap();
     let decoder = "autoencoder.trainable=[\"decoder.*\"]";
@@ -144,6 +160,8 @@ fn a_run_is_a_first_stage_and_no_more() {
 
     let run = dir.path().display().to_string();
     anneal(&["sample", &run]).fails(6, &["an autoencoder was trained", "previews"]);
+    let evaluated = anneal(&["evaluate", &run, "--scenes", "2"]).succeeds();
+    assert!(evaluated.out.contains("psnr ") && evaluated.out.contains("kl_loss "), "{}", evaluated.out);
     // It starts another run, in whole or in part.
     let again = tempfile::tempdir().unwrap();
     let from = format!("train.init_from={run}");

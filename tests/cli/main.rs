@@ -10,3 +10,4 @@ mod resume;
 mod run;
 mod sampling;
 mod signals;
+mod validation;

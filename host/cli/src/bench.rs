@@ -152,7 +152,7 @@ impl Step {
             sigma_sampler: Box::new(SvdSigmas),
             weighting: Box::new(SvdSigmas),
         };
-        let mut objective = DiffusionObjective { model, loss, preview: None };
+        let mut objective = DiffusionObjective { model, loss, preview: None, validation: None };
         let mut rates = Rates { model: Schedule::new(1e-5, None), adversary: None };
         let settings = StepSettings { seed: 0, accumulate_batches: 1, clip_grad_norm: Some(1.0) };
         let mut seconds = Vec::new();

@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod data;
+mod evaluate;
 mod exit;
 mod plugin;
 mod progress;
@@ -39,6 +40,8 @@ enum Verb {
     Train(train::Train),
     /// Sample from a trained run.
     Sample(sample::Sample),
+    /// Score a trained run on scenes that it was not trained on.
+    Evaluate(evaluate::Evaluate),
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
@@ -90,6 +93,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Train(train) => train.run(),
         Verb::Sample(sample) => sample.run(),
+        Verb::Evaluate(evaluate) => evaluate.run(),
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),

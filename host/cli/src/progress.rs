@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Instant;
 
+use anneal::logging::ValidationRecord;
 use anneal::trainer::{StepReport, Watcher};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -54,6 +55,11 @@ impl Progress {
 }
 
 impl Watcher for Progress {
+    fn on_validation(&mut self, record: &ValidationRecord) {
+        let scores: Vec<String> = record.scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        self.say(&format!("validation at step {}: {}", record.step, scores.join(", ")));
+    }
+
     fn on_step(&mut self, report: &StepReport) {
         self.first.get_or_insert_with(|| report.clone());
         self.last = Some(report.clone());

@@ -16,6 +16,8 @@ pub mod conditioner;
 pub mod diffusion;
 /// Reconstruction, regularization and adversary of an autoencoder in training.
 pub mod autoencoding;
+/// How close pictures are to those they should be.
+pub mod evaluation;
 /// What a run writes for people: metrics, pictures, progress.
 pub mod logging;
 /// The training loop, its state and its checkpoints.

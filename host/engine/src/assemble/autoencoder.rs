@@ -8,10 +8,12 @@ use super::project::{BuiltRun, optimizer, start_from};
 use super::weights_file::{copy_weights, lpips};
 use super::{AssembleError, Project, device};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
-use crate::config::{AutoencoderRunConfig, Precision, Problems, chooses};
+use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
 use crate::data::{self, Loader};
 use crate::trainer::weights::Named;
-use crate::trainer::{AdamW, AutoencoderObjective, AutoencoderPreview, Ema, Rates, TrainState, Trainer};
+use crate::trainer::{
+    AdamW, AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, Rates, TrainState, Trainer,
+};
 
 /// Where the tensors of an autoencoder's loss stand among a checkpoint's keys.
 const LOSS_PREFIX: &str = "loss.";
@@ -80,9 +82,34 @@ impl Project<AutoencoderRunConfig> {
             .map(|ema| Ema::new(state.optimizer.params(), built.num_autoencoder, ema.decay, ema.warm_up));
         let preview =
             config.logging.preview_every_steps.map(|_| AutoencoderPreview { batch: preview.to_device(device) });
-        let objective = Box::new(AutoencoderObjective { model: built.model, loss: built.loss, preview });
+        let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
+        let validation = config.validation.as_ref();
+        let validation = validation.map(|settings| self.validation(settings, device)).transpose()?;
+        let objective = Box::new(AutoencoderObjective { model: built.model, loss: built.loss, preview, validation });
         let AutoencoderRunConfig { train, logging, .. } = config;
-        self.trainer_of(BuiltRun { objective, state, rates, train, logging, source, device }, resume)
+        self.trainer_of(
+            BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
+            resume,
+        )
+    }
+
+    /// The autoencoder alone, and its tensors, the loss's among them.
+    pub(super) fn model(&self, device: Device) -> Result<(AutoencoderModel, Vec<Named>), AssembleError> {
+        let built = self.build(device)?;
+        Ok((built.model, built.weights))
+    }
+
+    /// The validation that `settings` describe.
+    pub(super) fn validation(
+        &self,
+        settings: &AutoencoderValidationConfig,
+        device: Device,
+    ) -> Result<AutoencoderValidation, AssembleError> {
+        Ok(AutoencoderValidation {
+            batches: self.validation_scenes(settings.source.as_ref(), settings.scenes, device)?,
+            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
+            seed: self.config().run.seed,
+        })
     }
 
     fn build(&self, device: Device) -> Result<Built, AssembleError> {

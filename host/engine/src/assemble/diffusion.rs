@@ -8,10 +8,10 @@ use super::project::{BuiltRun, optimizer, start_from};
 use super::weights_file::lpips;
 use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths, device};
 use crate::conditioner::Pass;
-use crate::config::{Distance, Problems, RunConfig};
+use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader};
 use crate::diffusion::{Loss, RowDistance, Sampling};
-use crate::trainer::{DiffusionObjective, Ema, Preview, Rates, TrainState, Trainer};
+use crate::trainer::{DiffusionObjective, Ema, Preview, Rates, TrainState, Trainer, Validation, mean_pictures};
 
 impl Project<RunConfig> {
     /// The objective.
@@ -114,9 +114,40 @@ impl Project<RunConfig> {
             format: config.logging.clip_format,
             fps: config.logging.clip_fps,
         });
-        let objective = Box::new(DiffusionObjective { model: built.model, loss, preview });
+        let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
+        let validation = config.validation.as_ref();
+        let validation = validation.map(|settings| self.validation(settings, num_views, device)).transpose()?;
+        let objective = Box::new(DiffusionObjective { model: built.model, loss, preview, validation });
         let RunConfig { train, logging, .. } = config;
-        self.trainer_of(BuiltRun { objective, state, rates, train, logging, source, device }, resume)
+        self.trainer_of(
+            BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
+            resume,
+        )
+    }
+
+    /// The validation that `settings` describe.
+    ///
+    /// # Errors
+    /// When its data cannot be read or lacks entries, or a plugin or the networks of LPIPS cannot be loaded.
+    pub fn validation(
+        &mut self,
+        settings: &ValidationConfig,
+        num_views: u32,
+        device: Device,
+    ) -> Result<Validation, AssembleError> {
+        let seed = self.config().run.seed;
+        let key = self.config().model.input_key.clone();
+        let mean = mean_pictures(&self.validation_scenes(None, settings.mean_scenes, Device::Cpu)?, &key);
+        Ok(Validation {
+            batches: self.validation_scenes(settings.source.as_ref(), settings.scenes, device)?,
+            sigmas: settings.sigmas.clone(),
+            sampling: if settings.sample { Some(self.sampling(num_views)?) } else { None },
+            use_ema: self.config().sampling.use_ema,
+            copied_key: settings.copied_key.clone(),
+            mean: mean.filter(|_| settings.sample).map(|mean| mean.to_device(device)),
+            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
+            seed,
+        })
     }
 
     fn check_widths(&self, model: &crate::diffusion::Model, batch: &data::Batch) -> Result<(), AssembleError> {

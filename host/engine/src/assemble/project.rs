@@ -8,10 +8,10 @@ use tch::Device;
 
 use super::{AssembleError, check_entries, check_plugins};
 use crate::config::{
-    Environment, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind, TrainConfig,
-    load_with, schema_with_plugins,
+    DataConfig, Environment, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind,
+    SourceConfig, TrainConfig, load_with, schema_with_plugins,
 };
-use crate::data::{self, Loader, Source};
+use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
 use crate::trainer::{
@@ -33,6 +33,7 @@ pub(super) struct BuiltRun {
     pub(super) rates: Rates,
     pub(super) train: TrainConfig,
     pub(super) logging: LoggingConfig,
+    pub(super) validate_every_steps: Option<u64>,
     pub(super) source: Arc<dyn Source>,
     pub(super) device: Device,
 }
@@ -111,9 +112,30 @@ impl<C: RunKind> Project<C> {
         }
     }
 
+    /// The scenes of a validation, on `device`: of `held_out`, or else of the training source.
+    pub(super) fn validation_scenes(
+        &self,
+        held_out: Option<&SourceConfig>,
+        scenes: usize,
+        device: Device,
+    ) -> Result<Vec<Batch>, AssembleError> {
+        let config = self.config();
+        let source = held_out.unwrap_or(&config.data().source);
+        let data = DataConfig { source: source.clone(), ..config.data().clone() };
+        let batches = data::single_scenes(data::open(&data)?, &data, config.run().seed, scenes)?;
+        let problems = match batches.first() {
+            Some(first) if held_out.is_some() => check_entries(&self.loaded, first),
+            _ => Vec::new(),
+        };
+        if !problems.is_empty() {
+            return Err(Problems(problems).into());
+        }
+        Ok(batches.iter().map(|batch| batch.to_device(device)).collect())
+    }
+
     /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.
     pub(super) fn trainer_of(&self, built: BuiltRun, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
-        let BuiltRun { objective, state, rates, train, logging, source, device } = built;
+        let BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device } = built;
         let (run, data) = (self.config().run(), self.config().data());
         let mut trainer = Trainer {
             objective,
@@ -126,6 +148,7 @@ impl<C: RunKind> Project<C> {
             plugins: self.registry.used(),
             metrics_every_steps: logging.metrics_every_steps,
             preview_every_steps: logging.preview_every_steps,
+            validate_every_steps,
         };
         if resume {
             trainer.resume()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, device};
+use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
@@ -53,16 +53,7 @@ impl TrainedRun {
         plugin_dirs: &[PathBuf],
         env: &Environment,
     ) -> Result<Self, AssembleError> {
-        let checkpoints = CheckpointDir::of_run(dir);
-        let path = match settings.checkpoint {
-            None => checkpoints.latest()?,
-            Some(step) => {
-                let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
-                let reason = || format!("there is no checkpoint of step {step}");
-                found
-                    .ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })?
-            }
-        };
+        let path = checkpoint_of(dir, settings.checkpoint)?;
         let snapshot = checkpoint::load(&path)?;
         let config = path.join(checkpoint::CONFIG);
         if kind_of_run(&config, &[])? == KindOfRun::Autoencoder {
@@ -95,7 +86,17 @@ impl TrainedRun {
     }
 }
 
-fn load_weights(
+/// The checkpoint of the run in `dir` at `step`, or its newest.
+pub(super) fn checkpoint_of(dir: &Path, step: Option<u64>) -> Result<PathBuf, CheckpointError> {
+    let checkpoints = CheckpointDir::of_run(dir);
+    let Some(step) = step else { return checkpoints.latest() };
+    let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
+    let reason = || format!("there is no checkpoint of step {step}");
+    found.ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })
+}
+
+/// Copies a checkpoint's weights into a model's: averaged ones where there are any and they are wanted.
+pub(super) fn load_weights(
     weights: &[(String, Tensor)],
     snapshot: &Snapshot,
     use_ema: bool,
@@ -105,7 +106,7 @@ fn load_weights(
     let find =
         |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
     for (name, tensor) in weights {
-        let averaged = if use_ema && name.starts_with(NETWORK_PREFIX) { find(&snapshot.ema, name) } else { None };
+        let averaged = if use_ema { find(&snapshot.ema, name) } else { None };
         let Some(value) = averaged.or_else(|| find(&snapshot.model, name)) else {
             return Err(CheckpointError::Misfit { path: path.to_owned(), reason: format!("`{name}` is missing") });
         };

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataConfig, EmaConfig, FirstStageConfig, LoggingConfig, LpipsConfig, OptimizerConfig, PluginsConfig, RunSection,
-    TrainConfig,
+    AutoencoderValidationConfig, DataConfig, EmaConfig, FirstStageConfig, LoggingConfig, LpipsConfig, OptimizerConfig,
+    PluginsConfig, RunSection, TrainConfig,
 };
 
 /// A whole config file of an autoencoder's training.
@@ -33,6 +33,9 @@ pub struct AutoencoderRunConfig {
     pub ema: Option<EmaConfig>,
     /// How long to train, and when to save.
     pub train: TrainConfig,
+    /// How well the run does on scenes that it is not trained on; not looked at if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<AutoencoderValidationConfig>,
     /// What a run writes for people.
     #[serde(default)]
     pub logging: LoggingConfig,

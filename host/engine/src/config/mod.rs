@@ -22,6 +22,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod validation;
 
 pub use autoencoder::{
     AdversaryConfig, AdversaryLoss, AutoencoderLossConfig, AutoencoderRunConfig, AutoencoderSection, PixelDistance,
@@ -45,3 +46,4 @@ pub use run::{
 };
 pub use schema::{schema, schema_with_plugins};
 pub(crate) use suggest::{closest, one_of};
+pub use validation::{AutoencoderValidationConfig, ValidationConfig};

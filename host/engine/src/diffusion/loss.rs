@@ -91,6 +91,22 @@ impl Loss {
         Ok(StepDraws { sigmas: repeat(sigmas), weights: repeat(weights), noise: self.noise(batch, shape, seed) })
     }
 
+    /// As [`Loss::draw`], with the same noise every time and one noise level for all: for validation.
+    ///
+    /// # Errors
+    /// When the weighting fails.
+    pub fn draw_at(
+        &mut self,
+        sigma: f64,
+        batch: &Batch,
+        shape: &[i64],
+        seed: u64,
+    ) -> Result<StepDraws, ComponentError> {
+        let sigmas = vec![sigma; shape[0] as usize];
+        let weights = self.weighting.weights(&sigmas)?;
+        Ok(StepDraws { sigmas, weights, noise: self.noise(batch, shape, seed) })
+    }
+
     fn noise(&self, batch: &Batch, shape: &[i64], seed: u64) -> Tensor {
         let mut of_scene = shape.to_vec();
         of_scene[0] /= batch.num_scenes().max(1);

@@ -11,6 +11,7 @@ mod schedule;
 mod state;
 mod step;
 mod train;
+mod validation;
 pub mod weights;
 
 pub use autoencoder_preview::AutoencoderPreview;
@@ -23,3 +24,4 @@ pub use schedule::Schedule;
 pub use state::TrainState;
 pub use step::{Rates, StepReport, StepSettings, train_step};
 pub use train::{Outcome, TrainError, Trainer, Watcher};
+pub use validation::{AutoencoderValidation, Scores, Validation, mean_pictures};

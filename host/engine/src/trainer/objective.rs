@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tch::Kind;
 
-use super::{AutoencoderPreview, Ema, Preview, TrainError};
+use super::{AutoencoderPreview, AutoencoderValidation, Ema, Preview, Scores, TrainError, Validation};
 use crate::autoencoding::{AutoencoderModel, ReconstructionLoss, Terms};
 use crate::data::Batch;
 use crate::diffusion::{Loss, Model};
@@ -47,6 +47,12 @@ pub trait Objective {
     /// # Errors
     /// When a component fails or a file cannot be written.
     fn preview(&mut self, ema: Option<&mut Ema>, seed: u64, dir: &Path) -> Result<(), TrainError>;
+
+    /// Scores on scenes that are not trained on, with the averaged weights where there are any.
+    ///
+    /// # Errors
+    /// When a component fails.
+    fn validate(&mut self, ema: Option<&mut Ema>) -> Result<Scores, TrainError>;
 }
 
 /// A diffusion model and its loss.
@@ -57,6 +63,8 @@ pub struct DiffusionObjective {
     pub loss: Loss,
     /// What pictures show; none if not given.
     pub preview: Option<Preview>,
+    /// Validation; none if not given.
+    pub validation: Option<Validation>,
 }
 
 impl Objective for DiffusionObjective {
@@ -70,6 +78,15 @@ impl Objective for DiffusionObjective {
     fn preview(&mut self, ema: Option<&mut Ema>, seed: u64, dir: &Path) -> Result<(), TrainError> {
         self.preview.as_mut().map_or(Ok(()), |preview| preview.write(&self.model, ema, seed, dir))
     }
+
+    fn validate(&mut self, ema: Option<&mut Ema>) -> Result<Scores, TrainError> {
+        let Some(validation) = &mut self.validation else { return Ok(Scores::new()) };
+        let (model, loss) = (&self.model, &mut self.loss);
+        Ok(match ema.filter(|_| validation.use_ema) {
+            Some(ema) => ema.with_averages(|| validation.run(model, loss))?,
+            None => validation.run(model, loss)?,
+        })
+    }
 }
 
 /// An autoencoder and its loss.
@@ -80,6 +97,8 @@ pub struct AutoencoderObjective {
     pub loss: ReconstructionLoss,
     /// What pictures show; none if not given.
     pub preview: Option<AutoencoderPreview>,
+    /// Validation; none if not given.
+    pub validation: Option<AutoencoderValidation>,
 }
 
 impl Objective for AutoencoderObjective {
@@ -96,5 +115,13 @@ impl Objective for AutoencoderObjective {
 
     fn preview(&mut self, ema: Option<&mut Ema>, seed: u64, dir: &Path) -> Result<(), TrainError> {
         self.preview.as_ref().map_or(Ok(()), |preview| preview.write(&self.model, ema, seed, dir))
+    }
+
+    fn validate(&mut self, ema: Option<&mut Ema>) -> Result<Scores, TrainError> {
+        let Some(validation) = &self.validation else { return Ok(Scores::new()) };
+        Ok(match ema {
+            Some(ema) => ema.with_averages(|| validation.run(&self.model))?,
+            None => validation.run(&self.model)?,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The loop around the steps: data in, metrics, previews and checkpoints out.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use super::{Objective, Rates, StepReport, TrainState};
 use crate::config::TrainConfig;
 use crate::data::{DataError, Loader};
 use crate::error::ComponentError;
-use crate::logging::{LogError, Metrics, Record};
+use crate::logging::{LogError, Metrics, Record, ValidationRecord};
 
 /// What ends a run before its last step.
 #[derive(Debug, Error)]
@@ -53,6 +54,8 @@ pub trait Watcher {
     fn on_step(&mut self, _report: &StepReport) {}
     /// A checkpoint is on disk.
     fn on_saved(&mut self, _path: &Path) {}
+    /// A validation is done.
+    fn on_validation(&mut self, _record: &ValidationRecord) {}
     /// Pictures are on disk.
     fn on_preview(&mut self, _dir: &Path) {}
     /// A signal that asks the run to save and stop.
@@ -90,6 +93,8 @@ pub struct Trainer {
     pub plugins: Vec<String>,
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
+    /// Validation every so many steps.
+    pub validate_every_steps: Option<u64>,
     /// Pictures every so many steps.
     pub preview_every_steps: Option<u64>,
 }
@@ -120,8 +125,11 @@ impl Trainer {
     /// # Errors
     /// When a component, the data or the disk fails, or a step is not finite. The newest checkpoint stays as it was.
     pub fn run(&mut self, loader: &mut Loader, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
-        let mut metrics = Metrics::open(&self.dir.join("metrics.jsonl"))?;
+        let mut metrics = Metrics::<Record>::open(&self.dir.join("metrics.jsonl"))?;
         metrics.rewind(self.state.position.step)?;
+        if self.validate_every_steps.is_some() {
+            Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(self.state.position.step)?;
+        }
         let step_settings = StepSettings {
             seed: self.seed,
             accumulate_batches: self.settings.accumulate_batches,
@@ -146,6 +154,7 @@ impl Trainer {
                 return Ok(Outcome::Stopped(signal));
             }
             self.previews(report.step, last, watcher)?;
+            self.validate(report.step, last, watcher)?;
         }
         Ok(Outcome::Finished)
     }
@@ -159,6 +168,19 @@ impl Trainer {
         self.checkpoints().save(&snapshot, self.settings.keep_last)
     }
 
+    fn validate(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
+        let Some(every) = self.validate_every_steps else { return Ok(()) };
+        if !last && !step.is_multiple_of(every) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let scores = self.objective.validate(self.state.ema.as_mut())?;
+        let record = ValidationRecord { step, scores, seconds: start.elapsed().as_secs_f64() };
+        Metrics::open(&self.dir.join(VALIDATION))?.append(&record)?;
+        watcher.on_validation(&record);
+        Ok(())
+    }
+
     fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
         let Some(every) = self.preview_every_steps else { return Ok(()) };
         if !last && !step.is_multiple_of(every) {
@@ -170,6 +192,9 @@ impl Trainer {
         Ok(())
     }
 }
+
+/// The file with the scores of validations.
+const VALIDATION: &str = "validation.jsonl";
 
 fn record(report: &StepReport) -> Record {
     Record {
