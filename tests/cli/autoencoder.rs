@@ -125,6 +125,30 @@ fn reconstructions_are_validated() {
 }
 
 #[test]
+fn an_autoencoder_with_a_table_of_codes_is_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let coder = "{double_z=false,ch=32,out_ch=3,ch_mult=[1,1],num_res_blocks=1,attn_resolutions=[],in_channels=3,\
+                 resolution=64,z_channels=4}";
+    let network =
+        format!("autoencoder.network={{kind=\"autoencoder-legacy-vq\",embed_dim=4,n_embed=16,ddconfig={coder}}}");
+    // Tables merge, so the other regularizer's weight has to be taken out.
+    let config = std::fs::read_to_string(path("configs/autoencoder_tiny.toml")).unwrap();
+    let config = config.replace("kl_loss = 1e-6", "\"loss/vq\" = 1.0").replace("../target", &path("target"));
+    let file = dir.path().join("vq.toml");
+    std::fs::write(&file, config).unwrap();
+    let run = dir.path().join("run");
+    let mut args = vec!["train".to_owned(), file.display().to_string(), "--quiet".to_owned()];
+    for set in SMALL.iter().map(|&set| set.to_owned()).chain([format!("run.dir={}", run.display()), network]) {
+        args.extend(["--set".to_owned(), set]);
+    }
+    anneal(&args.iter().map(String::as_str).collect::<Vec<_>>()).succeeds();
+    let last = metrics(&run).pop().unwrap();
+    let (loss, nll) = (last["loss"].as_f64().unwrap(), last["nll"].as_f64().unwrap());
+    let [codes, g, weight] = ["loss/vq", "g", "d_weight"].map(|name| last[name].as_f64().unwrap());
+    assert!((loss - (nll + codes + g * weight)).abs() < 1e-3 * loss.abs(), "{last}");
+}
+
+#[test]
 fn only_what_is_chosen_is_trained() {
     let dir = tempfile::tempdir().unwrap();
     let decoder = "autoencoder.trainable=[\"decoder.*\"]";

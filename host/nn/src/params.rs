@@ -161,6 +161,26 @@ impl Path {
         self.add(name, shape, init, ParamKind::Buffer)
     }
 
+    /// Adds a buffer that starts as a copy of `of`, which stands at this path already.
+    ///
+    /// # Panics
+    /// When nothing stands there, and as [`Path::buffer`].
+    pub fn buffer_like(&self, name: &str, of: &str) -> Tensor {
+        let path = self.join(&of);
+        let start = {
+            let inner = self.inner.borrow();
+            let found = inner.entries.iter().find(|entry| entry.path == path);
+            found.map(|entry| (entry.tensor.shallow_clone(), entry.init))
+        };
+        let (start, init) = start.unwrap_or_else(|| panic!("no parameter `{path}` to start from"));
+        let buffer = self.buffer(name, &start.size(), init);
+        if matches!(self.inner.borrow().place, Place::Device(_)) {
+            let _no_grad = grad_mode::no_grad();
+            buffer.shallow_clone().copy_(&start);
+        }
+        buffer
+    }
+
     fn join(&self, name: &dyn Display) -> String {
         if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }

@@ -2,7 +2,8 @@
 
 use anneal::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use anneal_nn::autoencoder::{
-    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Latent, Regularizer, normal_kl,
+    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Latent, Regularizer,
+    RegularizerConfig, normal_kl,
 };
 use anneal_nn::{ParamKind, Params};
 use serde_json::{Value, json};
@@ -36,7 +37,11 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     match config.kind()?.as_str() {
         "encoder" | "decoder" | "video_decoder" => coder(case, &config),
         "diagonal_gaussian_distribution" => gaussian(case, &config),
-        "diagonal_gaussian" => regularizer(case, &config),
+        "diagonal_gaussian"
+        | "vector_quantizer"
+        | "vector_quantizer_with_input_projection"
+        | "ema_vector_quantizer"
+        | "gumbel_quantizer" => regularizer(case, &config),
         "identity" if case.has("moments") => regularizer(case, &config),
         "identity" | "identity_module" => {
             for key in OF_TRAINING {
@@ -103,9 +108,44 @@ fn gaussian(case: &Case, config: &Options) -> Result<Outputs, String> {
     Ok(outputs.into_iter().map(|(name, value)| (format!("out.{name}"), value)).collect())
 }
 
-/// A latent and its divergence.
+/// A latent, what it adds to the loss and, of quantizers, the codes that were taken.
 fn regularizer(case: &Case, config: &Options) -> Result<Outputs, String> {
-    Ok(outputs_of(regularizer_of(config)?.regularize(&case.input("moments")?, noise(case).as_ref())))
+    let kind = config.kind()?;
+    let settings = regularizer_of(config)?;
+    let params = module::params();
+    let regularizer = Regularizer::new(&settings, &params.root());
+    module::load(&params, case.weights(""))?;
+    let encoded = case.optional("moments").map_or_else(|| case.input("z"), Ok)?;
+    let noise = case.optional("gumbel").or_else(|| noise(case));
+    let train = case.call.or("train", false)?;
+    let latent = match &regularizer {
+        // Upstream draws Gumbel noise itself, not of normal noise.
+        Regularizer::Gumbel(quantizer) => {
+            quantizer.forward(&encoded, &noise.ok_or("the case has no in.gumbel")?, train)
+        }
+        other => other.regularize(&encoded, noise.as_ref(), train),
+    };
+    let indices = latent.indices.as_ref().map(Tensor::shallow_clone);
+    let mut outputs = outputs_of(latent);
+    if let (RegularizerConfig::VectorQuantizerWithInputProjection(settings), Some(z)) =
+        (&settings, outputs.get_mut("out.z"))
+        && settings.output_dim.is_none()
+    {
+        // Here upstream leaves the pixels on one axis.
+        *z = anneal_nn::shape::to_tokens(z);
+    }
+    if let Some(indices) = indices {
+        let name = match kind.as_str() {
+            "gumbel_quantizer" => "out.indices",
+            "ema_vector_quantizer" => "out.encoding_indices",
+            _ => "out.min_encoding_indices",
+        };
+        outputs.insert(name.to_owned(), indices);
+    }
+    if kind != "diagonal_gaussian" && kind != "identity" {
+        outputs.retain(|name, _| case.want(name).is_some());
+    }
+    Ok(outputs)
 }
 
 /// An autoencoder from pixels to latents and back.
@@ -125,7 +165,7 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
     };
     let run = || {
         let moments = autoencoder.encode_moments(&case.input("x")?, false);
-        let latent = autoencoder.regularizer().regularize(&moments, noise(case).as_ref());
+        let latent = autoencoder.regularizer().regularize(&moments, noise(case).as_ref(), false);
         let z = latent.z.shallow_clone();
         let mut outputs = outputs_of(latent);
         if case.want("out.decoded").is_some() {
@@ -162,7 +202,7 @@ pub fn autoencoder_config(config: &Options) -> Result<AutoencoderConfig, String>
         config.raw(key);
     }
     let value = match config.kind()?.as_str() {
-        kind @ ("autoencoder_kl" | "autoencoder_kl_mode_only") => {
+        kind @ ("autoencoder_kl" | "autoencoder_kl_mode_only" | "autoencoder_legacy_vq") => {
             let mut value = config.rest();
             value["kind"] = kebab(kind);
             value
@@ -188,14 +228,16 @@ fn part(config: &Options) -> Result<Value, String> {
     Ok(value)
 }
 
-fn regularizer_of(config: &Options) -> Result<Regularizer, String> {
-    let regularizer = match config.kind()?.as_str() {
-        "diagonal_gaussian" => Regularizer::DiagonalGaussian { sample: config.or("sample", true)? },
-        "identity" => Regularizer::Identity,
-        other => return Err(format!("no regularizer is called `{other}`")),
-    };
-    config.finish()?;
-    Ok(regularizer)
+fn regularizer_of(config: &Options) -> Result<RegularizerConfig, String> {
+    let kind = config.kind()?;
+    if config.raw("remap").is_some_and(|remap| !remap.is_null()) {
+        return Err("remap numbers codes for a model of codes, which anneal has none of".to_owned());
+    }
+    // Read by upstream with `remap` alone.
+    config.raw("unknown_index");
+    let mut value = config.rest();
+    value["kind"] = kebab(&kind);
+    serde_json::from_value(value).map_err(|error| format!("regularizer {kind}: {error}"))
 }
 
 fn kebab(name: &str) -> Value {

@@ -49,11 +49,11 @@ impl AutoencoderModel {
         };
         let factor = self.config.downsampling();
         let rows = n / batch.num_scenes().max(1);
-        let of_scene = [rows, self.config.latent_channels(c), h / factor, w / factor];
+        let of_scene = [rows, self.config.noise_channels(c), h / factor, w / factor];
         let noise = posterior_noise(seed, &batch.sample_ids, of_scene).to_device(input.device());
 
         let _autocast = self.compute.map(|kind| Autocast::new(input.device(), kind));
-        let Latent { z, terms } = self.autoencoder.encode_with_terms(input, Some(&noise), train);
+        let Latent { z, terms, .. } = self.autoencoder.encode_with_terms(input, Some(&noise), train);
         let output = self.autoencoder.decode(&z, rows, train);
         let latent_std = z.detach().to_kind(Kind::Float).std(true);
         let (input, output) = (input.to_kind(Kind::Float), output.to_kind(Kind::Float));

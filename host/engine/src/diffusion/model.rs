@@ -54,8 +54,8 @@ impl Model {
                 message,
             ));
         };
-        let [code_c, code_h, code_w] = self.first_stage.latent_shape([c, h, w]);
-        let of_scene = [n / batch.num_scenes().max(1), code_c, code_h, code_w];
+        let [noise_c, noise_h, noise_w] = self.first_stage.noise_shape([c, h, w]);
+        let of_scene = [n / batch.num_scenes().max(1), noise_c, noise_h, noise_w];
         let noise = posterior_noise(seed, &batch.sample_ids, of_scene);
         Ok(self.first_stage.encode(pixels, &noise.to_device(pixels.device())))
     }

@@ -16,12 +16,17 @@ pub trait FirstStage: Send {
     ///
     /// # Shapes
     /// - `x`: `[n, 3, h, w]` f32 in `[-1, 1]`
-    /// - `noise`: standard normal like the code, or not looked at where the code is not random
+    /// - `noise`: `[n, ...]` standard normal of [`FirstStage::noise_shape`], or not looked at where the code is not random
     /// - result: `[n, c, h/f, w/f]`
     fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor;
 
     /// The shape `[c, h/f, w/f]` of the code of one `[3, h, w]` image.
     fn code_shape(&self, image: [i64; 3]) -> [i64; 3];
+
+    /// The shape of the noise that the code of one `[3, h, w]` image is drawn with.
+    fn noise_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        self.code_shape(image)
+    }
 
     /// Pixels of the codes `z`, whose rows are consecutive frames of one video.
     ///
@@ -63,11 +68,16 @@ impl LatentCodec {
         self.first_stage.code_shape(image)
     }
 
+    /// The shape of the noise that the latent of one `[3, h, w]` image is drawn with.
+    pub fn noise_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        self.first_stage.noise_shape(image)
+    }
+
     /// The latent of `x`.
     ///
     /// # Shapes
     /// - `x`: `[n, 3, h, w]` in `[-1, 1]`
-    /// - `noise`: `[n, c, h/f, w/f]` standard normal
+    /// - `noise`: `[n, ...]` standard normal of [`LatentCodec::noise_shape`]
     /// - result: `[n, c, h/f, w/f]` f32
     pub fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
         let _no_grad = grad_mode::no_grad();

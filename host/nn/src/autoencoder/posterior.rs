@@ -1,7 +1,5 @@
-//! The Gaussian over latents that an encoder gives, and how a latent is taken from it.
+//! The Gaussian over latents that an encoder gives.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Axes of one row.
@@ -82,77 +80,6 @@ pub fn normal_kl(mean1: &Tensor, logvar1: &Tensor, mean2: &Tensor, logvar2: &Ten
     (logvar2 - logvar1 + (logvar1 - logvar2).exp() + distance - 1.0) * 0.5
 }
 
-/// A latent, and what the regularizer that made it adds to the loss.
-#[derive(Debug)]
-pub struct Latent {
-    /// `[n, c, h, w]`.
-    pub z: Tensor,
-    /// Scalars by the names that published configs weigh and log them by.
-    pub terms: Vec<(String, Tensor)>,
-}
-
-/// How a latent is taken from what the encoder gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Regularizer {
-    /// From a Gaussian whose moments the encoder gives.
-    DiagonalGaussian {
-        /// A sample of it instead of its mean.
-        #[serde(default = "crate::config::yes")]
-        sample: bool,
-    },
-    /// As it is.
-    Identity,
-}
-
-impl Regularizer {
-    /// The latent, and what this adds to the loss: `kl_loss`, the divergence from the standard normal summed over a row
-    /// and averaged over rows, where there is a Gaussian.
-    ///
-    /// # Shapes
-    /// - `encoded`: `[n, 2*c, h, w]`; `[n, c, h, w]` for the identity
-    /// - `noise`: `[n, c, h, w]` standard normal, looked at only where a sample is drawn
-    pub fn regularize(self, encoded: &Tensor, noise: Option<&Tensor>) -> Latent {
-        match self {
-            Self::Identity => Latent { z: encoded.shallow_clone(), terms: Vec::new() },
-            Self::DiagonalGaussian { sample } => {
-                let posterior = DiagonalGaussian::new(encoded);
-                let kl = posterior.kl().mean(None::<Kind>);
-                Latent { z: Self::taken(sample, &posterior, noise), terms: vec![("kl_loss".to_owned(), kl)] }
-            }
-        }
-    }
-
-    /// The latent alone; shapes as in [`Regularizer::regularize`].
-    pub fn latent(self, encoded: &Tensor, noise: Option<&Tensor>) -> Tensor {
-        match self {
-            Self::Identity => encoded.shallow_clone(),
-            Self::DiagonalGaussian { sample } => Self::taken(sample, &DiagonalGaussian::new(encoded), noise),
-        }
-    }
-
-    /// Whether a latent is drawn with noise.
-    pub fn is_random(self) -> bool {
-        self == Self::DiagonalGaussian { sample: true }
-    }
-
-    /// Channels of a latent where the encoder gives `encoded`.
-    pub fn channels(self, encoded: i64) -> i64 {
-        match self {
-            Self::Identity => encoded,
-            Self::DiagonalGaussian { .. } => encoded / 2,
-        }
-    }
-
-    fn taken(sample: bool, posterior: &DiagonalGaussian, noise: Option<&Tensor>) -> Tensor {
-        match noise {
-            Some(noise) if sample => posterior.sample(noise),
-            None if sample => panic!("a sample of the posterior needs noise"),
-            _ => posterior.mode(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,24 +112,5 @@ mod tests {
         let wild = Tensor::from_slice(&[0f32, 0.0, -100.0, 100.0]).view([1, 2, 1, 2]);
         let logvar = Vec::<f32>::try_from(DiagonalGaussian::new(&wild).logvar.view([2])).unwrap();
         assert_eq!(logvar, [-30.0, 20.0]);
-    }
-
-    #[test]
-    fn a_latent_is_a_sample_the_mean_or_what_was_encoded() {
-        let noise = Tensor::ones([1, 1, 1, 2], F32);
-        let latent = |regularizer: Regularizer| regularizer.regularize(&moments(), Some(&noise));
-        let posterior = DiagonalGaussian::new(&moments());
-        let sample = latent(Regularizer::DiagonalGaussian { sample: true });
-        assert!(sample.z.equal(&posterior.sample(&noise)));
-        assert!(sample.terms[0].0 == "kl_loss" && sample.terms[0].1.equal(&posterior.kl().sum(Kind::Float)));
-        assert!(latent(Regularizer::DiagonalGaussian { sample: false }).z.equal(&posterior.mean));
-        let encoded = latent(Regularizer::Identity);
-        assert!(encoded.z.equal(&moments()) && encoded.terms.is_empty());
-    }
-
-    #[test]
-    #[should_panic(expected = "needs noise")]
-    fn a_sample_needs_noise() {
-        let _ = Regularizer::DiagonalGaussian { sample: true }.latent(&moments(), None);
     }
 }
