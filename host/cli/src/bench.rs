@@ -9,7 +9,9 @@ use anneal::data::Batch;
 use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, SigmaSampler, Weighting, Wrapper};
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
-use anneal::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Schedule, StepSettings, TrainState, train_step};
+use anneal::trainer::{
+    AdamSettings, Ema, FlatParams, Optimizer, OptimizerSettings, Schedule, StepSettings, TrainState, train_step,
+};
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
 use anneal_torch::random::Stream;
 use clap::{Args, Subcommand, ValueEnum};
@@ -210,8 +212,8 @@ impl Step {
         let flat = FlatParams::new(trained);
         let num_params = flat.values().numel() as i64;
         let ema = Ema::new(&flat, num_trained, 0.9999, true);
-        let settings = AdamWSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
-        let optimizer = AdamW::new(flat, settings);
+        let settings = AdamSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, amsgrad: false };
+        let optimizer = Optimizer::new(flat, OptimizerSettings::AdamW(settings));
         let state = TrainState { position: Default::default(), weights, optimizer, ema: Some(ema) };
         let uses = ["concat", "context", "vector"].into_iter().map(|key| {
             let config: EmbedderConfig = serde_json::from_value(json!({ "plugin": "given", "input_key": key }))

@@ -9,14 +9,12 @@ use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
 use crate::conditioner::Pass;
-use crate::config::{
-    Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load_with, schema_with_plugins,
-};
+use crate::config::{Environment, Loaded, PluginKind, Problems, RunConfig, load_with, schema_with_plugins};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, Sampling};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
-use crate::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Preview, Schedule, TrainState, Trainer, weights};
+use crate::trainer::{Ema, FlatParams, Optimizer, Preview, Schedule, TrainState, Trainer, weights};
 
 /// A checked config and its plugins.
 pub struct Project {
@@ -132,8 +130,7 @@ impl Project {
         let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
         let loss = self.loss()?;
         let sampling = self.sampling(num_views)?;
-        let OptimizerConfig::Adamw { learning_rate, betas, eps, weight_decay, schedule } = &config.optimizer;
-        let schedule = schedule.as_ref().map(|used| self.registry.learning_rate(used)).transpose()?;
+        let schedule = config.optimizer.schedule().map(|used| self.registry.learning_rate(used)).transpose()?;
 
         let built = build_model(&config, &mut self.registry, device)?;
         if !resume {
@@ -142,10 +139,7 @@ impl Project {
         }
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
-        let optimizer = AdamW::new(
-            FlatParams::new(built.trained),
-            AdamWSettings { betas: *betas, eps: *eps, weight_decay: *weight_decay },
-        );
+        let optimizer = Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into());
         let mut state = TrainState { position: Default::default(), weights: built.weights, optimizer, ema: None };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
             let given = weights::read(path).map_err(CheckpointError::from)?;
@@ -180,7 +174,7 @@ impl Project {
             model: built.model,
             loss,
             state,
-            schedule: Schedule::new(*learning_rate, schedule),
+            schedule: Schedule::new(config.optimizer.learning_rate(), schedule),
             settings: config.train.clone(),
             seed: config.run.seed,
             dir: config.run.dir.clone(),

@@ -48,11 +48,8 @@ pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
         network(model, &mut found);
         first_stage(model, &mut found);
     }
-    if let Some(OptimizerConfig::Adamw { betas, .. }) = &sections.optimizer {
-        for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
-            let message = format!("{beta} is no decay rate");
-            found.push(finding(format!("/optimizer/betas/{idx}"), message, "give a number from 0 to below 1"));
-        }
+    if let Some(config) = &sections.optimizer {
+        optimizer("/optimizer", config, &mut found);
     }
     if let (Some(data), Some(model)) = (&sections.data, &sections.model) {
         frames(&data.source, model, &mut found);
@@ -160,6 +157,28 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
     if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
         let message = "a video network needs the number of frames";
         found.push(finding("/model/extra_inputs", message, "add \"num_video_frames\" to it"));
+    }
+}
+
+fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding>) {
+    match optimizer {
+        OptimizerConfig::Adamw { betas, .. } | OptimizerConfig::Adam { betas, .. } => {
+            for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
+                let message = format!("{beta} is no decay rate");
+                found.push(finding(format!("{pointer}/betas/{idx}"), message, "give a number from 0 to below 1"));
+            }
+        }
+        OptimizerConfig::Sgd { nesterov: true, momentum, dampening, .. } => {
+            if *momentum == 0.0 {
+                let help = "set `momentum` above 0, or take `nesterov` out";
+                found.push(finding(format!("{pointer}/nesterov"), "needs momentum", help));
+            }
+            if *dampening != 0.0 {
+                let help = "take `dampening` or `nesterov` out";
+                found.push(finding(format!("{pointer}/dampening"), "does not go with `nesterov`", help));
+            }
+        }
+        OptimizerConfig::Sgd { .. } => {}
     }
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{DenoiserConfig, OptimizerConfig, RunConfig};
+use super::{DenoiserConfig, RunConfig};
 
 /// A plugin by name with its own fields inline: `{ plugin = "edm", sigma_max = 700.0 }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +44,8 @@ pub struct EmbedderConfig {
     #[serde(default)]
     pub is_trainable: bool,
     /// A safetensors file that holds the start of every parameter of the plugin, by key. A run that is resumed, or
-    /// started from other weights that hold the embedder's, has them from there.
+    /// started from other weights that hold the embedder's, has them from there. Embedders that are not trained and start
+    /// from the same key of the same file hold one copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file"))]
     pub weights: Option<PathBuf>,
@@ -124,8 +125,8 @@ impl RunConfig {
         }));
         refs.push(one("/loss/sigma_sampling", PluginKind::SigmaSampling, &self.loss.sigma_sampling));
         refs.push(one("/loss/weighting", PluginKind::Weighting, &self.loss.weighting));
-        let OptimizerConfig::Adamw { schedule, .. } = &self.optimizer;
-        refs.extend(schedule.iter().map(|used| one("/optimizer/schedule", PluginKind::LearningRate, used)));
+        let schedule = self.optimizer.schedule().into_iter();
+        refs.extend(schedule.map(|used| one("/optimizer/schedule", PluginKind::LearningRate, used)));
         refs.push(one("/sampling/sampler", PluginKind::Sampler, &self.sampling.sampler));
         refs.push(one("/sampling/discretization", PluginKind::Discretization, &self.sampling.discretization));
         let guidance = self.sampling.guidance.iter();

@@ -1,5 +1,6 @@
 //! The training loop, its state and its checkpoints.
 
+mod assign;
 pub mod checkpoint;
 mod ema;
 mod flat;
@@ -11,9 +12,10 @@ mod step;
 mod train;
 pub mod weights;
 
+pub use assign::assign;
 pub use ema::Ema;
 pub use flat::{FlatParams, Place};
-pub use optimizer::{AdamW, AdamWSettings};
+pub use optimizer::{AdamSettings, Optimizer, OptimizerSettings, SgdSettings};
 pub use preview::{Preview, captions, condition_pictures};
 pub use schedule::Schedule;
 pub use state::TrainState;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
+use super::assign::{assign, copies};
 use super::checkpoint::{CheckpointError, Position, Snapshot};
 use super::weights::Named;
-use super::{AdamW, Ema};
+use super::{Ema, Optimizer};
 
 /// Everything that a step changes.
 pub struct TrainState {
@@ -18,7 +18,7 @@ pub struct TrainState {
     /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`).
     pub weights: Vec<Named>,
     /// The optimizer over the trained ones among them.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// The moving average of the network's.
     pub ema: Option<Ema>,
 }
@@ -26,8 +26,6 @@ pub struct TrainState {
 impl TrainState {
     /// A copy of the state for a checkpoint.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
-        let copies =
-            |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -92,12 +90,8 @@ impl TrainState {
         let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
         let missing =
             self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
-        {
-            let _no_grad = grad_mode::no_grad();
-            for (name, tensor) in &fitting {
-                have[name.as_str()].shallow_clone().copy_(tensor);
-            }
-        }
+        let values: HashMap<&str, &Tensor> = fitting.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        assign(&self.weights, |name| values.get(name).copied());
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
@@ -129,11 +123,6 @@ pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> 
 }
 
 pub(super) fn copy_by_key(have: &[Named], given: &[Named]) {
-    let _no_grad = grad_mode::no_grad();
     let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in have {
-        if let Some(other) = given.get(name.as_str()) {
-            tensor.shallow_clone().copy_(other);
-        }
-    }
+    assign(have, |name| given.get(name).copied());
 }
