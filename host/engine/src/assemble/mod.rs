@@ -7,6 +7,7 @@ mod embedder_weights;
 mod model;
 mod project;
 mod run;
+mod shared_weights;
 
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;

@@ -5,6 +5,7 @@ use anneal_torch::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 use super::AssembleError;
+use super::shared_weights::SharedWeights;
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
 use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
@@ -22,7 +23,8 @@ pub const FIRST_STAGE_PREFIX: &str = "first_stage_model.";
 pub struct Built {
     /// The model.
     pub model: Model,
-    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's.
+    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's. Those of frozen
+    /// embedders that start from the same key of the same file share memory.
     pub weights: Vec<Named>,
     /// Those that are optimised, the network's first.
     pub trained: Vec<Named>,
@@ -61,13 +63,15 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
     }
     let num_network = trained.len();
 
+    let mut shared = SharedWeights::default();
     let mut uses = Vec::with_capacity(embedders.len());
     for (i, (embedder, used)) in embedders.into_iter().enumerate() {
         let mut tensors = Vec::new();
         for decl in embedder.params() {
             let name = format!("conditioner.embedders.{i}.{}", decl.name);
             let is_trained = used.is_trainable && !decl.buffer;
-            let tensor = initial(&name, decl, config.run.seed).to_device(device).set_requires_grad(is_trained);
+            let make = || initial(&name, decl, config.run.seed).to_device(device);
+            let tensor = shared.get(used, decl, make).set_requires_grad(is_trained);
             if is_trained {
                 trained.push((name.clone(), tensor.shallow_clone()));
             }
