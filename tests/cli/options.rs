@@ -22,6 +22,8 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
         &["train.clip_grad_norm=0.001", "optimizer.eps=0.01"],
         &["optimizer.betas=[0.5,0.9]"],
         &["optimizer.weight_decay=10.0", "optimizer.schedule={plugin=\"constant\"}"],
+        &["optimizer.amsgrad=true", "optimizer.betas=[0.9,0.1]"],
+        &["optimizer={kind=\"adam\",learning_rate=0.01,weight_decay=1.0}"],
         &["model.ucg_per=row", "model.embedders.0.ucg_rate=0.5", "model.embedders.3.ucg_rate=0.5"],
         &["model.scale_factor=0.5"],
         &["run.precision=bf16"],

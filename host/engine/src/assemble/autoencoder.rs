@@ -4,7 +4,7 @@ use anneal_nn::autoencoder::Autoencoder;
 use anneal_nn::{Discriminator, Init, Param, ParamKind, Params};
 use tch::Device;
 
-use super::project::{BuiltRun, optimizer, start_from};
+use super::project::{BuiltRun, start_from};
 use super::weights_file::{copy_weights, lpips};
 use super::{AssembleError, Project, device};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
@@ -12,7 +12,8 @@ use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision
 use crate::data::{self, Loader};
 use crate::trainer::weights::Named;
 use crate::trainer::{
-    AdamW, AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, Rates, TrainState, Trainer,
+    AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, FlatParams, Optimizer, Rates, TrainState,
+    Trainer,
 };
 
 /// Where the tensors of an autoencoder's loss stand among a checkpoint's keys.
@@ -34,7 +35,7 @@ struct Built {
     trained: Vec<Named>,
     /// How many of them are the autoencoder's.
     num_autoencoder: usize,
-    adversary: Option<AdamW>,
+    adversary: Option<Optimizer>,
 }
 
 impl Project<AutoencoderRunConfig> {
@@ -68,7 +69,7 @@ impl Project<AutoencoderRunConfig> {
         let mut state = TrainState {
             position: Default::default(),
             weights: built.weights,
-            optimizer: optimizer(&config.optimizer, built.trained),
+            optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
             adversary: built.adversary,
             ema: None,
         };
@@ -164,7 +165,7 @@ impl Project<AutoencoderRunConfig> {
         Ok(Built { model, loss, weights, trained, num_autoencoder, adversary: adversary_optimizer })
     }
 
-    fn adversary(&self, device: Device, weights: &mut Vec<Named>) -> (Option<Adversary>, Option<AdamW>) {
+    fn adversary(&self, device: Device, weights: &mut Vec<Named>) -> (Option<Adversary>, Option<Optimizer>) {
         let Some(used) = &self.config().loss.discriminator else { return (None, None) };
         let params = Params::new(device, self.config().run.seed);
         let discriminator = Discriminator::new(&used.network, &params.root());
@@ -173,7 +174,7 @@ impl Project<AutoencoderRunConfig> {
             take(param, DISCRIMINATOR_PREFIX, true, weights, &mut trained);
         }
         let adversary = Adversary { discriminator, loss: used.loss, weight: used.weight, start_step: used.start_step };
-        (Some(adversary), Some(optimizer(&used.optimizer, trained)))
+        (Some(adversary), Some(Optimizer::new(FlatParams::new(trained), (&used.optimizer).into())))
     }
 
     fn wrong(&self, pointer: &str, message: impl Into<String>, help: &str) -> AssembleError {

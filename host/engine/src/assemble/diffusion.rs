@@ -4,14 +4,16 @@ use tch::Device;
 
 use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
-use super::project::{BuiltRun, optimizer, start_from};
+use super::project::{BuiltRun, start_from};
 use super::weights_file::lpips;
 use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths, device};
 use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader};
 use crate::diffusion::{Loss, RowDistance, Sampling};
-use crate::trainer::{DiffusionObjective, Ema, Preview, Rates, TrainState, Trainer, Validation, mean_pictures};
+use crate::trainer::{
+    DiffusionObjective, Ema, FlatParams, Optimizer, Preview, Rates, TrainState, Trainer, Validation, mean_pictures,
+};
 
 impl Project<RunConfig> {
     /// The objective.
@@ -95,7 +97,7 @@ impl Project<RunConfig> {
         let mut state = TrainState {
             position: Default::default(),
             weights: built.weights,
-            optimizer: optimizer(&config.optimizer, built.trained),
+            optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
             adversary: None,
             ema: None,
         };

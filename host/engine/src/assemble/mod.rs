@@ -11,6 +11,7 @@ mod first_stage;
 mod model;
 mod project;
 mod run;
+mod shared_weights;
 mod weights_file;
 
 pub use any::AnyProject;

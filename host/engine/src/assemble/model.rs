@@ -6,6 +6,7 @@ use anneal_torch::tensor::empty_meta;
 use tch::{Device, Kind, Tensor};
 
 use super::AssembleError;
+use super::shared_weights::SharedWeights;
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
 use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
@@ -24,7 +25,8 @@ pub const FIRST_STAGE_PREFIX: &str = "first_stage_model.";
 pub struct Built {
     /// The model.
     pub model: Model,
-    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's.
+    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's. Those of frozen
+    /// embedders that start from the same key of the same file share memory.
     pub weights: Vec<Named>,
     /// Those that are optimised, the network's first.
     pub trained: Vec<Named>,
@@ -91,13 +93,15 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
     }
     let num_network = trained.len();
 
+    let mut shared = SharedWeights::default();
     let mut uses = Vec::with_capacity(embedders.len());
     for (i, (embedder, used)) in embedders.into_iter().enumerate() {
         let mut tensors = Vec::new();
         for decl in embedder.params() {
             let name = format!("conditioner.embedders.{i}.{}", decl.name);
             let is_trained = used.is_trainable && !decl.buffer;
-            let tensor = place.initial(&name, decl, config.run.seed)?.set_requires_grad(is_trained);
+            let make = || place.initial(&name, decl, config.run.seed);
+            let tensor = shared.get(used, decl, make)?.set_requires_grad(is_trained);
             if is_trained {
                 trained.push((name.clone(), tensor.shallow_clone()));
             }

@@ -14,9 +14,7 @@ use crate::config::{
 use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
-use crate::trainer::{
-    AdamW, AdamWSettings, FlatParams, Objective, Rates, Schedule, TrainState, Trainer, weights::Named,
-};
+use crate::trainer::{Objective, Rates, Schedule, TrainState, Trainer};
 
 /// A checked config and its plugins.
 pub struct Project<C = RunConfig> {
@@ -159,16 +157,9 @@ impl<C: RunKind> Project<C> {
 
     /// The learning rate that an optimizer's settings give.
     pub(super) fn schedule(&mut self, settings: &OptimizerConfig) -> Result<Schedule, AssembleError> {
-        let OptimizerConfig::Adamw { learning_rate, schedule, .. } = settings;
-        let schedule = schedule.as_ref().map(|used| self.registry.learning_rate(used)).transpose()?;
-        Ok(Schedule::new(*learning_rate, schedule))
+        let schedule = settings.schedule().map(|used| self.registry.learning_rate(used)).transpose()?;
+        Ok(Schedule::new(settings.learning_rate(), schedule))
     }
-}
-
-/// The optimizer of `trained` that its settings describe.
-pub(super) fn optimizer(settings: &OptimizerConfig, trained: Vec<Named>) -> AdamW {
-    let OptimizerConfig::Adamw { betas, eps, weight_decay, .. } = settings;
-    AdamW::new(FlatParams::new(trained), AdamWSettings { betas: *betas, eps: *eps, weight_decay: *weight_decay })
 }
 
 /// Starts `state` from the weights at `path`, and warns of keys that do not meet.

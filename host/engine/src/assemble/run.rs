@@ -1,15 +1,17 @@
 //! A trained run, opened to be sampled from.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
+use crate::trainer::assign;
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError, Snapshot};
+use crate::trainer::weights::Named;
 
 /// What sampling may change of a run's settings.
 #[derive(Debug, Clone, Default)]
@@ -97,24 +99,28 @@ pub(super) fn checkpoint_of(dir: &Path, step: Option<u64>) -> Result<PathBuf, Ch
 
 /// Copies a checkpoint's weights into a model's: averaged ones where there are any and they are wanted.
 pub(super) fn load_weights(
-    weights: &[(String, Tensor)],
+    weights: &[Named],
     snapshot: &Snapshot,
     use_ema: bool,
     path: &Path,
 ) -> Result<(), CheckpointError> {
-    let _no_grad = grad_mode::no_grad();
-    let find =
-        |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
+    let by_key = |named: &'_ [Named]| -> HashMap<String, Tensor> {
+        named.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    };
+    let (model, ema) = (by_key(&snapshot.model), by_key(&snapshot.ema));
+    let value_of = |name: &str| {
+        let averaged = ema.get(name).filter(|_| use_ema);
+        averaged.or_else(|| model.get(name))
+    };
     for (name, tensor) in weights {
-        let averaged = if use_ema { find(&snapshot.ema, name) } else { None };
-        let Some(value) = averaged.or_else(|| find(&snapshot.model, name)) else {
+        let Some(value) = value_of(name) else {
             return Err(CheckpointError::Misfit { path: path.to_owned(), reason: format!("`{name}` is missing") });
         };
         if value.size() != tensor.size() {
             let reason = format!("`{name}` has shape {:?}; this model's has {:?}", value.size(), tensor.size());
             return Err(CheckpointError::Misfit { path: path.to_owned(), reason });
         }
-        tensor.shallow_clone().copy_(&value);
     }
+    assign(weights, value_of);
     Ok(())
 }

@@ -96,14 +96,6 @@ fn common(config: &Value, found: &mut Vec<Finding>) {
     }
 }
 
-fn optimizer(at: &str, settings: &OptimizerConfig, found: &mut Vec<Finding>) {
-    let OptimizerConfig::Adamw { betas, .. } = settings;
-    for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
-        let message = format!("{beta} is no decay rate");
-        found.push(finding(format!("{at}/betas/{idx}"), message, "give a number from 0 to below 1"));
-    }
-}
-
 fn patterns(at: &str, patterns: Option<&[String]>, found: &mut Vec<Finding>) {
     for (idx, _) in patterns.iter().copied().flatten().enumerate().filter(|(_, text)| PathPattern::new(text).is_none())
     {
@@ -206,6 +198,28 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
     if needs_frames && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[0]) {
         let message = "a video network needs the number of frames";
         found.push(finding("/model/extra_inputs", message, "add \"num_video_frames\" to it"));
+    }
+}
+
+fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding>) {
+    match optimizer {
+        OptimizerConfig::Adamw { betas, .. } | OptimizerConfig::Adam { betas, .. } => {
+            for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
+                let message = format!("{beta} is no decay rate");
+                found.push(finding(format!("{pointer}/betas/{idx}"), message, "give a number from 0 to below 1"));
+            }
+        }
+        OptimizerConfig::Sgd { nesterov: true, momentum, dampening, .. } => {
+            if *momentum == 0.0 {
+                let help = "set `momentum` above 0, or take `nesterov` out";
+                found.push(finding(format!("{pointer}/nesterov"), "needs momentum", help));
+            }
+            if *dampening != 0.0 {
+                let help = "take `dampening` or `nesterov` out";
+                found.push(finding(format!("{pointer}/dampening"), "does not go with `nesterov`", help));
+            }
+        }
+        OptimizerConfig::Sgd { .. } => {}
     }
 }
 

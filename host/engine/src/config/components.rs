@@ -42,7 +42,8 @@ pub struct EmbedderConfig {
     #[serde(default)]
     pub is_trainable: bool,
     /// A safetensors file that holds the start of every parameter of the plugin, by key. A run that is resumed, or
-    /// started from other weights that hold the embedder's, has them from there.
+    /// started from other weights that hold the embedder's, has them from there. Embedders that are not trained and start
+    /// from the same key of the same file hold one copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file"))]
     pub weights: Option<PathBuf>,

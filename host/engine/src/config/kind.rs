@@ -148,6 +148,5 @@ impl RunKind for AutoencoderRunConfig {
 
 /// The schedule of an optimizer at `pointer`, if it has one.
 fn schedule<'a>(pointer: &str, optimizer: &'a OptimizerConfig) -> Option<PluginRef<'a>> {
-    let OptimizerConfig::Adamw { schedule, .. } = optimizer;
-    schedule.as_ref().map(|used| PluginRef::new(&format!("{pointer}/schedule"), PluginKind::LearningRate, used))
+    optimizer.schedule().map(|used| PluginRef::new(&format!("{pointer}/schedule"), PluginKind::LearningRate, used))
 }

@@ -1,5 +1,6 @@
 //! The training loop, its state and its checkpoints.
 
+mod assign;
 mod autoencoder_preview;
 pub mod checkpoint;
 mod ema;
@@ -14,11 +15,12 @@ mod train;
 mod validation;
 pub mod weights;
 
+pub use assign::assign;
 pub use autoencoder_preview::AutoencoderPreview;
 pub use ema::Ema;
 pub use flat::{FlatParams, Place};
 pub use objective::{AutoencoderObjective, BatchLoss, BatchPass, DiffusionObjective, Objective};
-pub use optimizer::{AdamW, AdamWSettings};
+pub use optimizer::{AdamSettings, Optimizer, OptimizerSettings, SgdSettings};
 pub use preview::{Preview, captions, condition_pictures};
 pub use schedule::Schedule;
 pub use state::TrainState;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
+use super::assign::{assign, copies};
 use super::checkpoint::{CheckpointError, Position, Snapshot};
 use super::weights::Named;
-use super::{AdamW, Ema};
+use super::{Ema, Optimizer};
 
 /// What the keys of the adversary's optimizer state begin with.
 const ADVERSARY: &str = "adversary.";
@@ -22,9 +22,9 @@ pub struct TrainState {
     /// where an autoencoder is trained, its own without a prefix and those of its loss (`loss.*`).
     pub weights: Vec<Named>,
     /// The optimizer over the trained ones among them.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// The optimizer over those of an autoencoder's adversary.
-    pub adversary: Option<AdamW>,
+    pub adversary: Option<Optimizer>,
     /// The moving average of the network's.
     pub ema: Option<Ema>,
 }
@@ -32,8 +32,6 @@ pub struct TrainState {
 impl TrainState {
     /// A copy of the state for a checkpoint.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
-        let copies =
-            |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -46,13 +44,13 @@ impl TrainState {
     }
 
     /// All optimizers.
-    pub fn optimizers(&mut self) -> impl Iterator<Item = &mut AdamW> {
+    pub fn optimizers(&mut self) -> impl Iterator<Item = &mut Optimizer> {
         std::iter::once(&mut self.optimizer).chain(&mut self.adversary)
     }
 
     /// The state of all optimizers; the adversary's has a prefix.
     fn optimizer_state(&self) -> Vec<Named> {
-        let of_adversary = self.adversary.iter().flat_map(AdamW::state);
+        let of_adversary = self.adversary.iter().flat_map(Optimizer::state);
         let of_adversary = of_adversary.map(|(name, tensor)| (format!("{ADVERSARY}{name}"), tensor));
         self.optimizer.state().into_iter().chain(of_adversary).collect()
     }
@@ -124,12 +122,8 @@ impl TrainState {
         let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
         let missing =
             self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
-        {
-            let _no_grad = grad_mode::no_grad();
-            for (name, tensor) in &fitting {
-                have[name.as_str()].shallow_clone().copy_(tensor);
-            }
-        }
+        let values: HashMap<&str, &Tensor> = fitting.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        assign(&self.weights, |name| values.get(name).copied());
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
@@ -161,11 +155,6 @@ pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> 
 }
 
 pub(super) fn copy_by_key(have: &[Named], given: &[Named]) {
-    let _no_grad = grad_mode::no_grad();
     let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in have {
-        if let Some(other) = given.get(name.as_str()) {
-            tensor.shallow_clone().copy_(other);
-        }
-    }
+    assign(have, |name| given.get(name).copied());
 }
