@@ -54,6 +54,27 @@ fn settings_that_only_save_memory_or_time_change_nothing_that_matters() {
 }
 
 #[test]
+fn only_the_chosen_parameters_of_a_network_are_trained() {
+    let read = |dir: &std::path::Path, step: u64| -> std::collections::HashMap<String, tch::Tensor> {
+        let path = dir.join(format!("checkpoints/step-{step:08}/model.safetensors"));
+        anneal::trainer::weights::read(&path).unwrap().into_iter().collect()
+    };
+    // With activation checkpointing, too: then no input of a frozen block needs a gradient.
+    for more in ["model.network.use_checkpoint=false", "model.network.use_checkpoint=true"] {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = ["model.trainable=[\"temporal\"]", "train.checkpoint_every_steps=1", more];
+        train(dir.path(), &sets, &[]).succeeds();
+        let (first, last) = (read(dir.path(), 1), read(dir.path(), 4));
+        let moved: Vec<&String> = first.keys().filter(|name| !first[*name].equal(&last[*name])).collect();
+        let network = moved.iter().filter(|name| name.starts_with("model.diffusion_model."));
+        let (temporal, spatial): (Vec<&&String>, Vec<&&String>) = network.partition(|name| name.contains(".time_"));
+        assert!(temporal.len() > 10 && spatial.is_empty(), "{spatial:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    train(dir.path(), &["model.trainable=[\"*.time_stak.*\"]"], &[]).fails(3, &["model.trainable", "matches no"]);
+}
+
+#[test]
 fn checkpoints_are_kept_as_configured_and_weights_start_a_run() {
     let dir = tempfile::tempdir().unwrap();
     train(

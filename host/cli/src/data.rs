@@ -39,9 +39,9 @@ impl Data {
     pub fn run(&self) -> Result<Exit, Failure> {
         let Data::Preview(args) = self;
         let project = args.config.open(&[])?;
-        let config = project.config();
-        let out = args.out.clone().unwrap_or_else(|| config.run.dir.join("batch.png"));
-        let mut loader = Loader::new(project.source()?, &config.data, config.run.seed, Device::Cpu, args.first)?;
+        let run = project.run();
+        let out = args.out.clone().unwrap_or_else(|| run.dir.join("batch.png"));
+        let mut loader = Loader::new(project.source()?, project.data(), run.seed, Device::Cpu, args.first)?;
         for i in 0..args.batches {
             let batch = loader.next_batch()?;
             let name = out.file_stem().unwrap_or_default().to_string_lossy();

@@ -18,7 +18,7 @@ use crate::plugins;
 pub fn train(case: &Case) -> Result<Outputs, String> {
     let config = case.config()?;
     let parts = Parts::new(case, &config)?;
-    let mut objective = Objective::new(&config.table("loss_fn_config")?)?;
+    let mut objective = Objective::new(case, &config.table("loss_fn_config")?)?;
     let settings = optimizer(config.maybe_table("optimizer_config")?)?;
     let scheduler = config.maybe_table("scheduler_config")?.map(|table| schedule::learning_rate(&table)).transpose()?;
     let decay = ema::of_engine(&config)?;

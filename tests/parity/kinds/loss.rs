@@ -1,8 +1,9 @@
 //! `loss.*`: the training objective, from a batch to the loss of each row and its gradients.
 
 use anneal::conditioner::{Conditioner, Pass};
-use anneal::config::{Distance, PluginUse, SigmaPer};
-use anneal::diffusion::{Denoiser, Loss, Wrapper, add_noise, add_offset};
+use anneal::config::{PluginUse, SigmaPer};
+use anneal::diffusion::{Denoiser, Loss, RowDistance, Wrapper, add_noise, add_offset};
+use anneal_nn::{Lpips, Params};
 use tch::{Kind, Tensor};
 
 use super::model::{self, Named};
@@ -71,15 +72,29 @@ fn check_table(case: &Case, denoiser: &Denoiser) -> Result<(), String> {
     if same { Ok(()) } else { Err("denoiser.sigmas differ from the denoiser's own".to_owned()) }
 }
 
+/// The perceptual distance with the case's weights; its shift and scale of colours are constants of ours.
+fn lpips(case: &Case) -> Result<Lpips, String> {
+    let mut weights = case.weights("lpips.");
+    weights.append(&mut case.weights("loss_fn.lpips."));
+    weights.retain(|name, _| !name.starts_with("scaling_layer."));
+    let meta = Params::meta();
+    Lpips::new(&meta.root());
+    if let Some(missing) = meta.entries().iter().find(|param| !weights.contains_key(&param.path)) {
+        return Err(format!("the case has no weight `lpips.{}`", missing.path));
+    }
+    Ok(Lpips::new(&Params::given(weights).root()))
+}
+
 impl Objective {
     /// Upstream's loss.
-    pub fn new(config: &Options) -> Result<Self, String> {
+    pub fn new(case: &Case, config: &Options) -> Result<Self, String> {
         if config.kind()? != "standard" {
             return Err("only the standard loss is known".to_owned());
         }
         let distance = match config.or("loss_type", "l2".to_owned())?.as_str() {
-            "l2" => Distance::L2,
-            "l1" => Distance::L1,
+            "l2" => RowDistance::L2,
+            "l1" => RowDistance::L1,
+            "lpips" => RowDistance::Lpips { lpips: Box::new(lpips(case)?), is_weighted: false },
             other => return Err(format!("no distance is called `{other}`")),
         };
         let weighting = schedule::weighting(&config.table("loss_weighting_config")?)?;
@@ -145,7 +160,7 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         return Err("only a loss setup is known".to_owned());
     }
     let parts = Parts::new(case, &config)?;
-    let mut objective = Objective::new(&config.table("loss_fn_config")?)?;
+    let mut objective = Objective::new(case, &config.table("loss_fn_config")?)?;
     config.finish()?;
     // Upstream's attribute behind the shape of the offset, which the recorded draw has already.
     let _: Option<i64> = case.call.optional("n_frames")?;

@@ -23,16 +23,22 @@ pub(super) struct SharedWeights {
 impl SharedWeights {
     /// The parameter `decl` of an embedder: on the memory of one from the same place if there is one, or else as `make`
     /// makes it.
-    pub(super) fn get(&mut self, used: &EmbedderConfig, decl: &ParamDecl, make: impl FnOnce() -> Tensor) -> Tensor {
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(super) fn get<E>(
+        &mut self,
+        used: &EmbedderConfig,
+        decl: &ParamDecl,
+        make: impl FnOnce() -> Result<Tensor, E>,
+    ) -> Result<Tensor, E> {
         let Some(origin) = origin(used, decl) else { return make() };
-        match self.held.get(&origin) {
-            Some(held) => held.detach(),
-            None => {
-                let tensor = make();
-                self.held.insert(origin, tensor.shallow_clone());
-                tensor
-            }
+        if let Some(held) = self.held.get(&origin) {
+            return Ok(held.detach());
         }
+        let tensor = make()?;
+        self.held.insert(origin, tensor.shallow_clone());
+        Ok(tensor)
     }
 }
 
@@ -68,7 +74,8 @@ mod tests {
         let mut shared = SharedWeights::default();
         let [first, second] = [first, second].map(|(used, name, shape)| {
             let decl = ParamDecl { name: name.to_owned(), shape: shape.to_vec(), init: Init::Zeros, buffer: false };
-            shared.get(used, &decl, || Tensor::zeros(shape, (Kind::Float, Device::Cpu)))
+            let make = || Ok::<_, ()>(Tensor::zeros(shape, (Kind::Float, Device::Cpu)));
+            shared.get(used, &decl, make).unwrap()
         });
         first.data_ptr() == second.data_ptr()
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, LossConfig, ModelConfig, PluginUse};
+use super::{DataConfig, LossConfig, ModelConfig, PluginUse, ValidationConfig};
 
 /// A whole config file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub struct RunConfig {
     pub ema: Option<EmaConfig>,
     /// How long to train, and when to save.
     pub train: TrainConfig,
+    /// How well the run does on scenes that it is not trained on; not looked at if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationConfig>,
     /// How samples are made, in previews and by `anneal sample`.
     pub sampling: SamplingConfig,
     /// What a run writes for people.
@@ -234,9 +237,9 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub keep_last: Option<usize>,
-    /// Weights to start from (a safetensors file with the reference's keys).
+    /// Weights to start from: a safetensors file with the reference's keys, or a run's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-anneal-path" = "file"))]
+    #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub init_from: Option<PathBuf>,
 }
 

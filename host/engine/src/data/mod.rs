@@ -21,7 +21,7 @@ pub use batch::Batch;
 pub use emoji::Emoji;
 pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
-pub use loader::{Loader, preview_batch};
+pub use loader::{Loader, preview_batch, single_scenes};
 pub use mesh_orbit::MeshOrbit;
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;

@@ -119,6 +119,8 @@ const ORBIT_FAULTS: &[Fault] = &[
         "model.embedders.0.weights_at",
     ),
     here("seed = 23", "seed = 1_000_000_000_000_000_000", "run.seed"),
+    at("[loss]", "distance = \"l2\"", "distance = \"lpips\"", "loss.lpips"),
+    here("distance = \"l2\"", "distance = \"l2\"\nlpips = { weights = \"orbit.toml\" }", "loss.lpips"),
 ];
 
 const CLASSES_FAULTS: &[Fault] = &[

@@ -1,5 +1,6 @@
 //! Configs as people write them, right and wrong.
 
+mod autoencoder;
 mod faults;
 mod first_stage;
 mod layers;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Loaded, Problems};
+use super::{Loaded, Problems, RunConfig};
 
 /// The configs that users start from.
 const SHIPPED: [(&str, &str); 2] = [
@@ -135,7 +136,7 @@ fn optimizers_have_torchs_defaults() {
 
 #[test]
 fn schemas_accept_the_configs_and_are_accepted_themselves() {
-    let schema = super::schema();
+    let schema = super::schema::<RunConfig>();
     jsonschema::meta::validate(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for (_, text) in SHIPPED {
