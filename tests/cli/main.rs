@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod config_and_plugins;
+mod data;
 mod demo;
 mod faults;
 mod options;

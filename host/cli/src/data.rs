@@ -1,10 +1,11 @@
-//! `anneal data`: look at the batches as the trainer sees them.
+//! `anneal data`: look at the batches as the trainer sees them, and write them as tar shards.
 
 use std::path::PathBuf;
 
-use anneal::data::Loader;
+use anneal::data::{self, Loader};
 use anneal::logging::{batch_sheet, write_png};
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use tch::Device;
 
 use crate::ConfigArgs;
@@ -16,6 +17,9 @@ pub enum Data {
     /// Write a picture of the first batches as the trainer sees them.
     #[command(after_help = "Example: anneal data preview configs/demo.toml --batches 2 --out batches.png")]
     Preview(Preview),
+    /// Write one epoch of any source as tar shards, which the source `webdataset` reads.
+    #[command(after_help = "Example: anneal data pack configs/demo.toml --out fox-orbits --shard-size 100")]
+    Pack(Pack),
 }
 
 /// Arguments of `data preview`.
@@ -34,21 +38,71 @@ pub struct Preview {
     out: Option<PathBuf>,
 }
 
+/// Arguments of `data pack`.
+#[derive(Debug, Args)]
+pub struct Pack {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// A new folder for the shards.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Samples in a shard.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    shard_size: u32,
+    /// No progress bar.
+    #[arg(long)]
+    quiet: bool,
+}
+
 impl Data {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let Data::Preview(args) = self;
-        let project = args.config.open(&[])?;
+        match self {
+            Data::Preview(preview) => preview.run(),
+            Data::Pack(pack) => pack.run(),
+        }
+    }
+}
+
+impl Pack {
+    fn run(&self) -> Result<Exit, Failure> {
+        let project = self.config.open(&[])?;
         let config = project.config();
-        let out = args.out.clone().unwrap_or_else(|| config.run.dir.join("batch.png"));
-        let mut loader = Loader::new(project.source()?, &config.data, config.run.seed, Device::Cpu, args.first)?;
-        for i in 0..args.batches {
+        let source = project.source()?;
+        let bar = match self.quiet {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(source.num_samples() as u64),
+        };
+        let (seed, on_bad, size) = (config.run.seed, config.data.on_bad_sample, self.shard_size as usize);
+        let packed = data::pack(&*source, seed, on_bad, &self.out, size, |done| bar.set_position(done as u64))?;
+        bar.finish_and_clear();
+        let left_out = match packed.num_bad {
+            0 => String::new(),
+            bad => format!(", {bad} bad ones left out"),
+        };
+        println!("{} samples in {} shards{left_out}", packed.num_samples, packed.shards.len());
+        let name = match packed.shards.len() {
+            0 | 1 => "shard-000000.tar".to_owned(),
+            shards => format!("shard-{{000000..{:06}}}.tar", shards - 1),
+        };
+        println!("kind = \"webdataset\"\nshards = [{:?}]", self.out.join(name));
+        Ok(Exit::Done)
+    }
+}
+
+impl Preview {
+    fn run(&self) -> Result<Exit, Failure> {
+        let project = self.config.open(&[])?;
+        let config = project.config();
+        let out = self.out.clone().unwrap_or_else(|| config.run.dir.join("batch.png"));
+        let mut loader = Loader::new(project.source()?, &config.data, config.run.seed, Device::Cpu, self.first)?;
+        for i in 0..self.batches {
             let batch = loader.next_batch()?;
             let name = out.file_stem().unwrap_or_default().to_string_lossy();
-            let path = if args.batches == 1 {
+            let path = if self.batches == 1 {
                 out.clone()
             } else {
-                out.with_file_name(format!("{name}-{}.png", args.first + i))
+                out.with_file_name(format!("{name}-{}.png", self.first + i))
             };
             write_png(&batch_sheet(&batch), &path)?;
             println!("{}", path.display());

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::suggest::{closest, did_you_mean};
-use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
-use super::{SamplingConfig, SourceConfig};
+use super::{ClipConfig, DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
+use super::{SamplingConfig, SourceConfig, VideoDirConfig, VideoListConfig};
 
 /// Entries of a batch that a network may take as they are.
 const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
@@ -97,6 +97,31 @@ fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
             }
         }
         SourceConfig::FramesDir(_) => {}
+        SourceConfig::Webdataset(shards) => {
+            if let Some(clip) = &shards.clip {
+                clip_ranges(clip, found);
+            }
+            if shards.resize && shards.size.is_none() {
+                let help = "add `size`, rows and columns; or take `resize` out";
+                found.push(finding("/data/source/resize", "there is no `size` to scale pictures to", help));
+            }
+        }
+        SourceConfig::VideoDir(VideoDirConfig { clip, .. }) | SourceConfig::VideoList(VideoListConfig { clip, .. }) => {
+            clip_ranges(clip, found);
+        }
+    }
+}
+
+fn clip_ranges(clip: &ClipConfig, found: &mut Vec<Finding>) {
+    let [least, most] = clip.stride;
+    if least > most {
+        let message = format!("the range starts at {least}, above its end {most}");
+        found.push(finding("/data/source/clip/stride", message, format!("write [{most}, {least}]")));
+    }
+    let [start, end] = clip.within;
+    if start >= end {
+        let help = "give where the part starts and where it ends, like [0.0, 0.8]";
+        found.push(finding("/data/source/clip/within", format!("no video has a part from {start} to {end}"), help));
     }
 }
 
@@ -172,6 +197,9 @@ fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
             (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
         }
         SourceConfig::FramesDir(frames) => Some(frames.num_frames),
+        SourceConfig::Webdataset(shards) => shards.clip.as_ref().map(|clip| clip.num_frames),
+        SourceConfig::VideoDir(videos) => Some(videos.clip.num_frames),
+        SourceConfig::VideoList(videos) => Some(videos.clip.num_frames),
     };
     for (idx, embedder) in model.embedders.iter().enumerate() {
         let n_copies = embedder.params.get("n_copies").and_then(serde_json::Value::as_u64);
@@ -221,6 +249,9 @@ fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
         SourceConfig::Emoji(emoji) => &[emoji.size],
         SourceConfig::MeshOrbit(orbit) => &[orbit.size],
         SourceConfig::FramesDir(frames) => &frames.size,
+        SourceConfig::Webdataset(shards) => shards.size.as_ref().map_or(&[], |size| &size[..]),
+        SourceConfig::VideoDir(videos) => &videos.size,
+        SourceConfig::VideoList(videos) => &videos.size,
     };
     let divisor = divisor * factor;
     if let Some(side) = sides.iter().find(|side| i64::from(**side) % divisor != 0) {

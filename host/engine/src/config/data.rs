@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sources::{VideoDirConfig, VideoListConfig, WebdatasetConfig};
+
 /// Where batches come from and how they are loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +69,12 @@ pub enum SourceConfig {
     MeshOrbit(MeshOrbitConfig),
     /// A folder of clips as numbered images.
     FramesDir(FramesDirConfig),
+    /// Tar shards of images, clips, texts and arrays.
+    Webdataset(WebdatasetConfig),
+    /// A folder of videos, in folders of its own.
+    VideoDir(VideoDirConfig),
+    /// Videos named in a list, with captions and cuts.
+    VideoList(VideoListConfig),
 }
 
 /// `emoji`: RGBA images over white, with names and classes.

@@ -15,6 +15,7 @@ mod problem;
 mod run;
 mod schema;
 mod shape;
+mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -34,4 +35,5 @@ pub use run::{
     SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
+pub use sources::{ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig, WebdatasetConfig};
 pub(crate) use suggest::{closest, one_of};

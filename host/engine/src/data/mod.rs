@@ -4,9 +4,20 @@ mod error;
 mod batch;
 mod sample;
 mod source;
+mod draw;
 mod pixels;
 mod emoji;
 mod frames_dir;
+mod footage;
+mod clip;
+mod animation;
+mod ffmpeg;
+#[cfg(feature = "openh264")]
+mod h264;
+mod videos;
+mod npy;
+mod webdataset;
+mod pack;
 mod mesh;
 mod mesh_orbit;
 mod order;
@@ -23,8 +34,11 @@ pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
 pub use loader::{Loader, preview_batch};
 pub use mesh_orbit::MeshOrbit;
+pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;
+pub use videos::Videos;
+pub use webdataset::Webdataset;
 
 use crate::config::{DataConfig, SourceConfig};
 
@@ -37,5 +51,8 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Source>, DataError> {
         SourceConfig::Emoji(source) => Arc::new(Emoji::open(source)?),
         SourceConfig::MeshOrbit(source) => Arc::new(MeshOrbit::open(source)?),
         SourceConfig::FramesDir(source) => Arc::new(FramesDir::open(source, config.on_bad_sample)?),
+        SourceConfig::Webdataset(source) => Arc::new(Webdataset::open(source, config.on_bad_sample)?),
+        SourceConfig::VideoDir(source) => Arc::new(Videos::in_folder(source, config.on_bad_sample)?),
+        SourceConfig::VideoList(source) => Arc::new(Videos::in_list(source, config.on_bad_sample)?),
     })
 }
