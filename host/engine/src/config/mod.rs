@@ -35,5 +35,7 @@ pub use run::{
     SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
-pub use sources::{ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig, WebdatasetConfig};
+pub use sources::{
+    ClipConfig, FfmpegConfig, MultiviewDirConfig, Polar, VideoDirConfig, VideoListConfig, WebdatasetConfig,
+};
 pub(crate) use suggest::{closest, one_of};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CondView;
+
 /// `webdataset`: samples in tar files, the members of one base name together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -156,4 +158,61 @@ pub struct VideoListConfig {
     /// How videos are decoded.
     #[serde(default)]
     pub ffmpeg: FfmpegConfig,
+}
+
+/// `multiview-dir`: a folder an object, in it a folder a view, and a `cameras.json` with where the views are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiviewDirConfig {
+    /// The folder of objects.
+    #[schemars(extend("x-anneal-path" = "folder"))]
+    pub path: PathBuf,
+    /// Rows and columns of an image, pixels; images of another size are an error unless `resize`.
+    #[schemars(inner(range(min = 8, max = 4096)))]
+    pub size: [u32; 2],
+    /// Scale (and centre-crop) images of another size instead of refusing them.
+    #[serde(default)]
+    pub resize: bool,
+    /// Views in a scene; the conditioning view is one of them, or one more where it is `apart`.
+    #[schemars(range(min = 1, max = 64))]
+    pub num_views: u32,
+    /// Frames in a scene, of objects that move.
+    #[serde(default = "one_frame")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub num_frames: u32,
+    /// Every n-th frame is taken; `n` is drawn for each scene from this range, as far as there are enough frames.
+    #[serde(default = "one_to_one")]
+    #[schemars(inner(range(min = 1, max = 1024)))]
+    pub stride: [u32; 2],
+    /// Part of the scenes that run backwards.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reverse_rate: f64,
+    /// The conditioning view.
+    #[serde(default)]
+    pub cond_view: CondView,
+    /// Begin the orbit at any view instead of the first.
+    #[serde(default = "yes")]
+    pub random_start: bool,
+    /// Which angle `polar_rad` is.
+    #[serde(default)]
+    pub polar: Polar,
+}
+
+fn one_frame() -> u32 {
+    1
+}
+fn yes() -> bool {
+    true
+}
+
+/// Which angle the entry `polar_rad` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Polar {
+    /// A right angle less the elevation (SV3D, SV4D).
+    #[default]
+    Absolute,
+    /// A right angle plus the conditioning view's elevation less the view's (SV4D 2.0).
+    Relative,
 }

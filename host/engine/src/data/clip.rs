@@ -15,18 +15,23 @@ const MOTION_COLUMNS: u32 = 64;
 
 /// Frames of a video, counted at the clip's rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Cut {
+pub(super) struct Cut {
     first: usize,
-    stride: usize,
+    pub(super) stride: usize,
     count: usize,
-    reversed: bool,
+    pub(super) reversed: bool,
 }
 
 impl Cut {
-    /// Draws a clip that lies in `from`, or says how many frames it needs.
-    fn draw(clip: &ClipConfig, from: Range<usize>, draw: &mut Stream) -> Result<Self, usize> {
-        let count = clip.num_frames as usize;
-        let [least, most] = clip.stride.map(|stride| stride as usize);
+    /// Draws `count` frames that lie in `from`, or says how many there would have to be.
+    pub(super) fn draw(
+        count: usize,
+        stride: [u32; 2],
+        reverse_rate: f64,
+        from: Range<usize>,
+        draw: &mut Stream,
+    ) -> Result<Self, usize> {
+        let [least, most] = stride.map(|stride| stride as usize);
         let needed = (count - 1) * least + 1;
         if from.len() < needed {
             return Err(needed);
@@ -35,10 +40,11 @@ impl Cut {
         let longest = (from.len() - 1).checked_div(count - 1).unwrap_or(most);
         let stride = least + pick(draw.uniform(), most.min(longest) + 1 - least);
         let first = from.start + pick(draw.uniform(), from.len() - (count - 1) * stride);
-        Ok(Self { first, stride, count, reversed: draw.uniform() < clip.reverse_rate })
+        Ok(Self { first, stride, count, reversed: draw.uniform() < reverse_rate })
     }
 
-    fn numbers(self) -> impl Iterator<Item = usize> {
+    /// The frames in the order of time.
+    pub(super) fn numbers(self) -> impl Iterator<Item = usize> {
         (0..self.count).map(move |i| self.first + i * self.stride)
     }
 }
@@ -88,7 +94,8 @@ pub(super) fn cut(
     // Products of floats miss whole numbers by a little.
     let range = (low - 1e-6).ceil().max(0.0) as usize..(high + 1e-6).floor().max(0.0) as usize;
     let got = range.len();
-    let cut = Cut::draw(clip, range, draw).map_err(|needed| SampleError::Unusable {
+    let cut = Cut::draw(clip.num_frames as usize, clip.stride, clip.reverse_rate, range, draw);
+    let cut = cut.map_err(|needed| SampleError::Unusable {
         place: place.to_owned(),
         reason: format!("the video has {got} frames to cut from at {rate} a second, {needed} are needed for a clip"),
     })?;

@@ -19,7 +19,9 @@ mod npy;
 mod webdataset;
 mod pack;
 mod mesh;
+mod views;
 mod mesh_orbit;
+mod multiview_dir;
 mod order;
 mod loader;
 
@@ -34,6 +36,7 @@ pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
 pub use loader::{Loader, preview_batch};
 pub use mesh_orbit::MeshOrbit;
+pub use multiview_dir::MultiviewDir;
 pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;
@@ -54,5 +57,6 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Source>, DataError> {
         SourceConfig::Webdataset(source) => Arc::new(Webdataset::open(source, config.on_bad_sample)?),
         SourceConfig::VideoDir(source) => Arc::new(Videos::in_folder(source, config.on_bad_sample)?),
         SourceConfig::VideoList(source) => Arc::new(Videos::in_list(source, config.on_bad_sample)?),
+        SourceConfig::MultiviewDir(source) => Arc::new(MultiviewDir::open(source, config.on_bad_sample)?),
     })
 }
