@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anneal::data::{self, Loader};
+use anneal::data::{self, Loader, Share};
 use anneal::logging::{batch_sheet, write_png};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
@@ -33,6 +33,12 @@ pub struct Preview {
     /// The first batch, counted from the start of the run.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// The process whose batches are drawn, where several share a run.
+    #[arg(long, default_value_t = 0)]
+    rank: u64,
+    /// How many processes share the run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    num_ranks: u64,
     /// The picture; further batches get a number. In the run's folder if not given.
     #[arg(long, value_name = "PNG")]
     out: Option<PathBuf>,
@@ -95,7 +101,13 @@ impl Preview {
         let project = self.config.open(&[])?;
         let config = project.config();
         let out = self.out.clone().unwrap_or_else(|| config.run.dir.join("batch.png"));
-        let mut loader = Loader::new(project.source()?, &config.data, config.run.seed, Device::Cpu, self.first)?;
+        if self.rank >= self.num_ranks {
+            let message = format!("there is no process {} of {}; they count from 0", self.rank, self.num_ranks);
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        let share = Share { rank: self.rank, num_ranks: self.num_ranks };
+        let (source, seed) = (project.source()?, config.run.seed);
+        let mut loader = Loader::of_share(source, &config.data, seed, Device::Cpu, self.first, share)?;
         for i in 0..self.batches {
             let batch = loader.next_batch()?;
             let name = out.file_stem().unwrap_or_default().to_string_lossy();
