@@ -1,5 +1,6 @@
 //! The binary as people run it: what it writes, what it says, and the code it ends with.
 
+mod autoencoder;
 mod bad_input;
 mod config_and_plugins;
 mod data;
@@ -10,3 +11,4 @@ mod resume;
 mod run;
 mod sampling;
 mod signals;
+mod validation;

@@ -73,13 +73,13 @@ impl Data {
 impl Pack {
     fn run(&self) -> Result<Exit, Failure> {
         let project = self.config.open(&[])?;
-        let config = project.config();
+        let (run, config) = (project.run(), project.data());
         let source = project.source()?;
         let bar = match self.quiet {
             true => ProgressBar::hidden(),
             false => ProgressBar::new(source.num_samples() as u64),
         };
-        let (seed, on_bad, size) = (config.run.seed, config.data.on_bad_sample, self.shard_size as usize);
+        let (seed, on_bad, size) = (run.seed, config.on_bad_sample, self.shard_size as usize);
         let packed = data::pack(&*source, seed, on_bad, &self.out, size, |done| bar.set_position(done as u64))?;
         bar.finish_and_clear();
         let left_out = match packed.num_bad {
@@ -99,15 +99,15 @@ impl Pack {
 impl Preview {
     fn run(&self) -> Result<Exit, Failure> {
         let project = self.config.open(&[])?;
-        let config = project.config();
-        let out = self.out.clone().unwrap_or_else(|| config.run.dir.join("batch.png"));
+        let run = project.run();
+        let out = self.out.clone().unwrap_or_else(|| run.dir.join("batch.png"));
         if self.rank >= self.num_ranks {
             let message = format!("there is no process {} of {}; they count from 0", self.rank, self.num_ranks);
             return Err(Failure::new(Exit::Usage, message));
         }
         let share = Share { rank: self.rank, num_ranks: self.num_ranks };
-        let (source, seed) = (project.source()?, config.run.seed);
-        let mut loader = Loader::of_share(source, &config.data, seed, Device::Cpu, self.first, share)?;
+        let source = project.source()?;
+        let mut loader = Loader::of_share(source, project.data(), run.seed, Device::Cpu, self.first, share)?;
         for i in 0..self.batches {
             let batch = loader.next_batch()?;
             let name = out.file_stem().unwrap_or_default().to_string_lossy();

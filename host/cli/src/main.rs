@@ -4,6 +4,7 @@
 mod bench;
 mod config;
 mod data;
+mod evaluate;
 mod exit;
 mod plugin;
 mod progress;
@@ -15,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anneal::assemble::Project;
+use anneal::assemble::AnyProject;
 use anneal::config::Environment;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -39,6 +40,8 @@ enum Verb {
     Train(train::Train),
     /// Sample from a trained run.
     Sample(sample::Sample),
+    /// Score a trained run on scenes that it was not trained on.
+    Evaluate(evaluate::Evaluate),
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
@@ -80,9 +83,9 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// All that is wrong with the config, or that plugins cannot be found.
-    pub fn open(&self, sets: &[String]) -> Result<Project, Failure> {
+    pub fn open(&self, sets: &[String]) -> Result<AnyProject, Failure> {
         let sets: Vec<String> = self.sets.iter().chain(sets).cloned().collect();
-        Ok(Project::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
+        Ok(AnyProject::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
     }
 }
 
@@ -90,6 +93,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Train(train) => train.run(),
         Verb::Sample(sample) => sample.run(),
+        Verb::Evaluate(evaluate) => evaluate.run(),
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),

@@ -34,7 +34,13 @@ impl Embedder for Class {
     /// - input: labels `[n]`, integers
     /// - output: vector `[n, dim]`, or crossattn `[n, 1, dim]`
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let labels = inputs.tensor()?;
+        self.embed(call, inputs.tensor()?)
+    }
+}
+
+impl Class {
+    /// The rows of labels; shapes as in [`Embedder::forward`].
+    pub fn embed(&self, call: &Call<'_>, labels: &Tensor) -> Result<Outputs> {
         if labels.dim() != 1 || labels.is_floating_point() {
             let message =
                 format!("wants labels of shape [n], integers; got {:?} of {:?}", labels.size(), labels.kind());

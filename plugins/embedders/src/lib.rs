@@ -2,6 +2,7 @@
 
 mod scalar;
 mod class;
+mod class_for_multi_cond;
 mod frames_concat;
 mod identity;
 mod spatial_rescaler;
@@ -12,6 +13,7 @@ use plugin_api::native::prelude::*;
 export_plugin! {
     embedder "scalar" => scalar::Scalar,
     embedder "class" => class::Class,
+    embedder "class-for-multi-cond" => class_for_multi_cond::ClassForMultiCond,
     embedder "frames-concat" => frames_concat::FramesConcat,
     embedder "identity" => identity::Identity,
     embedder "spatial-rescaler" => spatial_rescaler::SpatialRescaler,
@@ -33,6 +35,7 @@ mod tests {
     fn the_schema_files_are_those_of_the_settings() {
         check::<scalar::Scalar>("scalar");
         check::<class::Class>("class");
+        check::<class_for_multi_cond::ClassForMultiCond>("class-for-multi-cond");
         check::<frames_concat::FramesConcat>("frames-concat");
         check::<identity::Identity>("identity");
         check::<spatial_rescaler::SpatialRescaler>("spatial-rescaler");

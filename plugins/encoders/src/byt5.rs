@@ -110,6 +110,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::formula::fill;
 
     #[test]
     fn bytes_are_tokens_and_the_end_stays() {
@@ -120,5 +121,26 @@ mod tests {
         let ids = Tensor::from_slice2(&[[258_i64, 1, 0]]);
         assert_eq!(fixture.sample(&[&ids]).unwrap()[0].1.size(), [1, 3, 8]);
         assert!(Fixture::<ByT5>::new(text(258)).err().unwrap().to_string().starts_with("/text/vocab_size"));
+    }
+
+    // The expected numbers come from the transformers library.
+
+    #[test]
+    fn equals_the_transformers_library() {
+        let tokens = |text: &str, length: i64| row(&ids(text, length), length, PADDING).collect::<Vec<_>>();
+        assert_eq!(tokens("aé", 9), [100, 198, 172, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(tokens("a fox turns", 5), [100, 35, 105, 114, 1]);
+        assert_eq!(tokens("", 3), [1, 0, 0]);
+        let text = json!({ "width": 8, "heads": 2, "head_width": 3, "hidden": 10, "layers": 2, "vocab_size": 384,
+            "num_buckets": 8, "max_distance": 6 });
+        let mut fixture = Fixture::<ByT5>::new(json!({ "text": text })).unwrap();
+        fill(&mut fixture);
+        let ids = Tensor::from_slice(&tokens("aé fox", 9)).unsqueeze(0);
+        crate::formula::check(
+            &fixture.sample(&[&ids]).unwrap()[0].1,
+            [0.910933, -1.073915, 0.369662, 1.669246, -1.607662, -0.088938, 0.762397, -0.82629],
+            [1.008667, -0.460646, -0.768222, 2.378071, -0.397727, -0.979508, 0.968579, -0.483011],
+            1.154_506_4,
+        );
     }
 }

@@ -18,12 +18,15 @@ mod clip_text;
 mod t5_model;
 mod t5;
 mod byt5;
+mod clip_t5;
 mod nn_params;
 mod uniform;
 mod frame_encoder;
 mod video_prediction;
 mod gaussian_encoder;
 mod low_scale_encoder;
+#[cfg(test)]
+mod formula;
 
 use plugin_api::native::prelude::*;
 
@@ -35,6 +38,7 @@ export_plugin! {
     embedder "clip-text" => clip_text::ClipTextEmbedder,
     embedder "t5" => t5::T5,
     embedder "byt5" => byt5::ByT5,
+    embedder "clip-t5" => clip_t5::ClipT5,
     embedder "video-prediction-with-encoder" => video_prediction::VideoPrediction,
     embedder "gaussian-encoder" => gaussian_encoder::GaussianEncoder,
     embedder "low-scale-encoder" => low_scale_encoder::LowScaleEncoder,
@@ -60,6 +64,7 @@ mod tests {
         check::<clip_text::ClipTextEmbedder>("clip-text");
         check::<t5::T5>("t5");
         check::<byt5::ByT5>("byt5");
+        check::<clip_t5::ClipT5>("clip-t5");
         check::<video_prediction::VideoPrediction>("video-prediction-with-encoder");
         check::<gaussian_encoder::GaussianEncoder>("gaussian-encoder");
         check::<low_scale_encoder::LowScaleEncoder>("low-scale-encoder");

@@ -88,6 +88,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::formula::{check, fill};
 
     #[test]
     fn keys_are_those_of_the_transformers_library() {
@@ -108,5 +109,33 @@ mod tests {
         let ids = Tensor::from_slice2(&[[3_i64, 4, 1, 0, 0]]);
         assert_eq!(fixture.sample(&[&ids]).unwrap()[0].1.size(), [1, 5, 8]);
         assert!(plain.sample(&[&(ids + 5)]).unwrap_err().message.contains("from 5 to 9"));
+    }
+
+    // The expected numbers come from the transformers library.
+
+    #[test]
+    fn equals_the_transformers_library() {
+        let settings = |feed_forward: &str| {
+            json!({ "text": { "width": 8, "heads": 2, "head_width": 3, "hidden": 10, "layers": 2, "vocab_size": 20,
+                "num_buckets": 8, "max_distance": 6, "feed_forward": feed_forward } })
+        };
+        let run = |feed_forward: &str| {
+            let mut fixture = Fixture::<T5>::new(settings(feed_forward)).unwrap();
+            fill(&mut fixture);
+            let ids = Tensor::from_slice2(&[[3_i64, 4, 5, 6, 7, 8, 9, 10, 11, 1, 0, 0]]);
+            fixture.sample(&[&ids]).unwrap().remove(0).1
+        };
+        check(
+            &run("gated-gelu"),
+            [-0.979364, 1.031332, -0.261625, -1.61585, 1.666798, 0.188996, -0.79129, 0.776012],
+            [1.012115, -0.600554, -0.617688, 2.324218, -0.606767, -0.838988, 0.978569, -0.549694],
+            1.187_549_5,
+        );
+        check(
+            &run("relu"),
+            [-0.828331, 0.768251, 0.209528, -1.70765, 1.420409, 0.464255, -1.279004, 0.789663],
+            [0.165063, 1.315975, -0.888467, -0.036299, 1.412362, -1.925437, -0.519093, 0.846612],
+            1.138_538,
+        );
     }
 }

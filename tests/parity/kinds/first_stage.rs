@@ -2,13 +2,15 @@
 
 use anneal::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use anneal_nn::autoencoder::{
-    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Regularizer, normal_kl,
+    Autoencoder, AutoencoderConfig, CoderConfig, Decoder, DiagonalGaussian, Encoder, Latent, Regularizer,
+    RegularizerConfig, normal_kl,
 };
 use anneal_nn::{ParamKind, Params};
 use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::autoencoder_block::frames;
+use super::recorded::{OF_POSTERIOR, Recorded};
 use crate::case::{Case, Outputs};
 use crate::module::{self, Inputs};
 use crate::options::Options;
@@ -36,7 +38,11 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     match config.kind()?.as_str() {
         "encoder" | "decoder" | "video_decoder" => coder(case, &config),
         "diagonal_gaussian_distribution" => gaussian(case, &config),
-        "diagonal_gaussian" => regularizer(case, &config),
+        "diagonal_gaussian"
+        | "vector_quantizer"
+        | "vector_quantizer_with_input_projection"
+        | "ema_vector_quantizer"
+        | "gumbel_quantizer" => regularizer(case, &config),
         "identity" if case.has("moments") => regularizer(case, &config),
         "identity" | "identity_module" => {
             for key in OF_TRAINING {
@@ -103,10 +109,44 @@ fn gaussian(case: &Case, config: &Options) -> Result<Outputs, String> {
     Ok(outputs.into_iter().map(|(name, value)| (format!("out.{name}"), value)).collect())
 }
 
-/// A latent and its divergence.
+/// A latent, what it adds to the loss and, of quantizers, the codes that were taken.
 fn regularizer(case: &Case, config: &Options) -> Result<Outputs, String> {
-    let (z, kl) = regularizer_of(config)?.regularize(&case.input("moments")?, noise(case).as_ref());
-    Ok(with_kl(Outputs::from([("out.z".to_owned(), z)]), kl))
+    let kind = config.kind()?;
+    let settings = regularizer_of(config)?;
+    let params = module::params();
+    let regularizer = Regularizer::new(&settings, &params.root());
+    module::load(&params, case.weights(""))?;
+    let encoded = case.optional("moments").map_or_else(|| case.input("z"), Ok)?;
+    let noise = case.optional("gumbel").or_else(|| noise(case));
+    let train = case.call.or("train", false)?;
+    let latent = match &regularizer {
+        // Upstream draws Gumbel noise itself, not of normal noise.
+        Regularizer::Gumbel(quantizer) => {
+            quantizer.forward(&encoded, &noise.ok_or("the case has no in.gumbel")?, train)
+        }
+        other => other.regularize(&encoded, noise.as_ref(), train),
+    };
+    let indices = latent.indices.as_ref().map(Tensor::shallow_clone);
+    let mut outputs = outputs_of(latent);
+    if let (RegularizerConfig::VectorQuantizerWithInputProjection(settings), Some(z)) =
+        (&settings, outputs.get_mut("out.z"))
+        && settings.output_dim.is_none()
+    {
+        // Here upstream leaves the pixels on one axis.
+        *z = anneal_nn::shape::to_tokens(z);
+    }
+    if let Some(indices) = indices {
+        let name = match kind.as_str() {
+            "gumbel_quantizer" => "out.indices",
+            "ema_vector_quantizer" => "out.encoding_indices",
+            _ => "out.min_encoding_indices",
+        };
+        outputs.insert(name.to_owned(), indices);
+    }
+    if kind != "diagonal_gaussian" && kind != "identity" {
+        outputs.retain(|name, _| case.want(name).is_some());
+    }
+    Ok(outputs)
 }
 
 /// An autoencoder from pixels to latents and back.
@@ -126,8 +166,9 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
     };
     let run = || {
         let moments = autoencoder.encode_moments(&case.input("x")?, false);
-        let (z, kl) = autoencoder.regularizer().regularize(&moments, noise(case).as_ref());
-        let mut outputs = Outputs::new();
+        let latent = autoencoder.regularizer().regularize(&moments, noise(case).as_ref(), false);
+        let z = latent.z.shallow_clone();
+        let mut outputs = outputs_of(latent);
         if case.want("out.decoded").is_some() {
             // Without frames a decoder of video is one of images.
             let decoded = match t {
@@ -139,18 +180,16 @@ fn autoencoder(case: &Case, config: &Options) -> Result<Outputs, String> {
         if case.want("out.moments").is_some() {
             outputs.insert("out.moments".to_owned(), moments);
         }
-        outputs.insert("out.z".to_owned(), z);
-        Ok(with_kl(outputs, kl))
+        Ok(outputs)
     };
     let _no_grad = anneal_torch::grad_mode::no_grad();
     run()
 }
 
-fn with_kl(mut outputs: Outputs, kl: Option<Tensor>) -> Outputs {
-    if let Some(kl) = kl {
-        outputs.insert("out.kl_loss".to_owned(), kl);
-    }
-    outputs
+/// A latent as `out.z`, and the terms of the loss by their names.
+fn outputs_of(latent: Latent) -> Outputs {
+    let terms = latent.terms.into_iter().map(|(name, value)| (format!("out.{name}"), value));
+    terms.chain([("out.z".to_owned(), latent.z)]).collect()
 }
 
 /// The posterior's draw.
@@ -164,7 +203,7 @@ pub fn autoencoder_config(config: &Options) -> Result<AutoencoderConfig, String>
         config.raw(key);
     }
     let value = match config.kind()?.as_str() {
-        kind @ ("autoencoder_kl" | "autoencoder_kl_mode_only") => {
+        kind @ ("autoencoder_kl" | "autoencoder_kl_mode_only" | "autoencoder_legacy_vq") => {
             let mut value = config.rest();
             value["kind"] = kebab(kind);
             value
@@ -190,14 +229,16 @@ fn part(config: &Options) -> Result<Value, String> {
     Ok(value)
 }
 
-fn regularizer_of(config: &Options) -> Result<Regularizer, String> {
-    let regularizer = match config.kind()?.as_str() {
-        "diagonal_gaussian" => Regularizer::DiagonalGaussian { sample: config.or("sample", true)? },
-        "identity" => Regularizer::Identity,
-        other => return Err(format!("no regularizer is called `{other}`")),
-    };
-    config.finish()?;
-    Ok(regularizer)
+fn regularizer_of(config: &Options) -> Result<RegularizerConfig, String> {
+    let kind = config.kind()?;
+    if config.raw("remap").is_some_and(|remap| !remap.is_null()) {
+        return Err("remap numbers codes for a model of codes, which anneal has none of".to_owned());
+    }
+    // Read by upstream with `remap` alone.
+    config.raw("unknown_index");
+    let mut value = config.rest();
+    value["kind"] = kebab(&kind);
+    serde_json::from_value(value).map_err(|error| format!("regularizer {kind}: {error}"))
 }
 
 fn kebab(name: &str) -> Value {
@@ -205,25 +246,36 @@ fn kebab(name: &str) -> Value {
 }
 
 /// A first stage of an engine.
-pub struct Codec(LatentCodec);
+pub struct Codec {
+    codec: LatentCodec,
+    /// Whether latents are samples of a posterior.
+    is_random: bool,
+}
 
 impl Codec {
-    /// Latents of pixels that are not random.
-    pub fn encode(&self, pixels: &Tensor) -> Tensor {
+    /// Latents of pixels, with the posterior's draw on record.
+    pub fn encode(&self, pixels: &Tensor, recorded: &Recorded) -> Result<Tensor, String> {
         let size = pixels.size();
-        let [c, h, w] = self.0.latent_shape([size[1], size[2], size[3]]);
-        self.0.encode(pixels, &pixels.new_zeros([size[0], c, h, w], (pixels.kind(), pixels.device())))
+        let [c, h, w] = self.codec.latent_shape([size[1], size[2], size[3]]);
+        let shape = [size[0], c, h, w];
+        let noise = if self.is_random {
+            recorded.take(&OF_POSTERIOR, &shape).ok_or("the case has no draw of the first stage's posterior")?
+        } else {
+            pixels.new_zeros(shape, (pixels.kind(), pixels.device()))
+        };
+        Ok(self.codec.encode(pixels, &noise))
     }
 
     /// Pixels of latents of scenes of so many frames.
     pub fn decode(&self, latents: &Tensor, frames: i64) -> Tensor {
-        self.0.decode(latents, frames)
+        self.codec.decode(latents, frames)
     }
 }
 
 /// The first stage of upstream's engine, with its scale and chunks.
 pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
     let table = config.table("first_stage_config")?;
+    let mut is_random = false;
     let first_stage: Box<dyn FirstStage> = if table.kind()? == "identity" {
         for key in OF_TRAINING {
             table.raw(key);
@@ -232,6 +284,8 @@ pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
         Box::new(IdentityFirstStage)
     } else {
         let settings = autoencoder_config(&table)?;
+        // Any even number of channels tells whether there is noise at all.
+        is_random = settings.noise_channels(2) > 0;
         let params: Params = module::params();
         let first_stage = AutoencoderFirstStage::new(&settings, &params.root());
         module::load(&params, case.weights("first_stage_model."))?;
@@ -242,5 +296,5 @@ pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
     };
     let scale_factor = config.or("scale_factor", 1.0)?;
     let chunk = config.optional("en_and_decode_n_samples_a_time")?;
-    Ok(Codec(LatentCodec::new(first_stage, scale_factor, chunk, None)))
+    Ok(Codec { codec: LatentCodec::new(first_stage, scale_factor, chunk, None), is_random })
 }

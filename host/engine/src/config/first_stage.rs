@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anneal_nn::autoencoder::{
-    AutoencoderConfig, AutoencoderKlConfig, AutoencodingEngineConfig, CoderConfig, DecoderConfig, EncoderConfig,
-    Regularizer,
+    AutoencoderConfig, AutoencoderKlConfig, AutoencoderLegacyVqConfig, AutoencodingEngineConfig, CoderConfig,
+    DecoderConfig, EncoderConfig, RegularizerConfig,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum FirstStageConfig {
     AutoencoderKl(KlFirstStage),
     /// The same, but latents are the posterior's means.
     AutoencoderKlModeOnly(KlFirstStage),
+    /// The autoencoder of the first latent diffusion models: latents are codes from a table.
+    AutoencoderLegacyVq(VqFirstStage),
     /// Any encoder, decoder and regularizer, as SVD's.
     AutoencodingEngine(EngineFirstStage),
 }
@@ -31,6 +33,31 @@ pub struct KlFirstStage {
     #[schemars(range(min = 1))]
     pub embed_dim: u32,
     /// Encoder and decoder.
+    pub ddconfig: CoderConfig,
+    /// Rows encoded or decoded at a time; all at once if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_batch_size: Option<u32>,
+    /// The trained autoencoder: a safetensors file with the reference's keys, or the folder of the run that trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "file-or-folder"))]
+    pub weights: Option<PathBuf>,
+    /// What stands before the autoencoder's keys in that file: `first_stage_model.` in those of whole models.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+/// The autoencoder with a table of codes, trained before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VqFirstStage {
+    /// Channels of a latent, which are those of a code.
+    #[schemars(range(min = 1))]
+    pub embed_dim: u32,
+    /// Number of codes.
+    #[schemars(range(min = 1))]
+    pub n_embed: u32,
+    /// Encoder and decoder; `double_z` must be false.
     pub ddconfig: CoderConfig,
     /// Rows encoded or decoded at a time; all at once if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,10 +81,10 @@ pub struct EngineFirstStage {
     /// Latents to pixels.
     pub decoder_config: DecoderConfig,
     /// What the encoder gives to latents.
-    pub regularizer_config: Regularizer,
-    /// The trained autoencoder (a safetensors file with the reference's keys).
+    pub regularizer_config: RegularizerConfig,
+    /// The trained autoencoder: a safetensors file with the reference's keys, or the folder of the run that trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-anneal-path" = "file"))]
+    #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub weights: Option<PathBuf>,
     /// What stands before the autoencoder's keys in that file: `first_stage_model.` in those of whole models.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -76,10 +103,17 @@ impl FirstStageConfig {
             Self::Identity => None,
             Self::AutoencoderKl(settings) => Some(AutoencoderConfig::AutoencoderKl(kl(settings))),
             Self::AutoencoderKlModeOnly(settings) => Some(AutoencoderConfig::AutoencoderKlModeOnly(kl(settings))),
+            Self::AutoencoderLegacyVq(vq) => Some(AutoencoderConfig::AutoencoderLegacyVq(AutoencoderLegacyVqConfig {
+                embed_dim: vq.embed_dim,
+                n_embed: vq.n_embed,
+                sane_index_shape: false,
+                ddconfig: vq.ddconfig.clone(),
+                max_batch_size: vq.max_batch_size,
+            })),
             Self::AutoencodingEngine(engine) => Some(AutoencoderConfig::AutoencodingEngine(AutoencodingEngineConfig {
                 encoder_config: engine.encoder_config.clone(),
                 decoder_config: engine.decoder_config.clone(),
-                regularizer_config: engine.regularizer_config,
+                regularizer_config: engine.regularizer_config.clone(),
             })),
         }
     }
@@ -89,6 +123,7 @@ impl FirstStageConfig {
         let (weights, prefix) = match self {
             Self::Identity => return None,
             Self::AutoencoderKl(kl) | Self::AutoencoderKlModeOnly(kl) => (&kl.weights, &kl.prefix),
+            Self::AutoencoderLegacyVq(vq) => (&vq.weights, &vq.prefix),
             Self::AutoencodingEngine(engine) => (&engine.weights, &engine.prefix),
         };
         weights.as_deref().map(|path| (path, prefix.as_str()))

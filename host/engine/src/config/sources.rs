@@ -167,9 +167,9 @@ pub struct MultiviewDirConfig {
     /// The folder of objects.
     #[schemars(extend("x-anneal-path" = "folder"))]
     pub path: PathBuf,
-    /// Rows and columns of an image, pixels; images of another size are an error unless `resize`.
-    #[schemars(inner(range(min = 8, max = 4096)))]
-    pub size: [u32; 2],
+    /// Side of the square images, pixels; images of another size are an error unless `resize`.
+    #[schemars(range(min = 8, max = 4096))]
+    pub size: u32,
     /// Scale (and centre-crop) images of another size instead of refusing them.
     #[serde(default)]
     pub resize: bool,

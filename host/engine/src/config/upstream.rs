@@ -3,22 +3,26 @@
 use serde_json::Value;
 
 /// Upstream's names for what has another name here.
-const RENAMED: [(&str, &str); 16] = [
+const RENAMED: [(&str, &str); 20] = [
     ("accumulate_grad_batches", "train.accumulate_batches"),
     ("base_learning_rate", "optimizer.learning_rate"),
     ("ckpt_path", "train.init_from"),
     ("conditioner_config", "model.embedders"),
     ("denoiser_config", "model.denoiser"),
+    ("disc_start", "loss.discriminator.start_step"),
+    ("disc_weight", "loss.discriminator.weight"),
     ("ema_decay_rate", "ema.decay"),
     ("first_stage_config", "model.first_stage"),
     ("gradient_clip_val", "train.clip_grad_norm"),
     ("loss_fn_config", "loss"),
+    ("lossconfig", "loss"),
     ("lr", "optimizer.learning_rate"),
     ("max_steps", "train.steps"),
     ("network_config", "model.network"),
     ("optimizer_config", "optimizer"),
     ("sampler_config", "sampling"),
     ("scheduler_config", "optimizer.schedule"),
+    ("trainable_ae_params", "autoencoder.trainable"),
     ("use_ema", "ema.decay"),
 ];
 

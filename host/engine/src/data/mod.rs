@@ -34,7 +34,7 @@ pub use batch::Batch;
 pub use emoji::Emoji;
 pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
-pub use loader::{Loader, Share, preview_batch};
+pub use loader::{Loader, Share, preview_batch, single_scenes};
 pub use mesh_orbit::MeshOrbit;
 pub use multiview_dir::MultiviewDir;
 pub use pack::{PackError, Packed, pack};

@@ -93,7 +93,7 @@ impl MultiviewDir {
 
     /// The frames of a view, `[t, 3, h, w]`.
     fn planes(&self, view: &View, cut: Cut) -> Result<Vec<f32>, SampleError> {
-        let fit = Fit { size: self.config.size, resize: self.config.resize };
+        let fit = Fit { size: [self.config.size; 2], resize: self.config.resize };
         let numbers: Vec<usize> = cut.numbers().collect();
         let mut images = ImageFiles { paths: &view.frames, fps: 1.0, fit }.frames(&numbers)?;
         if cut.reversed {
@@ -139,7 +139,7 @@ impl Source for MultiviewDir {
             of_views.iter().flat_map(move |planes| planes[time * frame..(time + 1) * frame].iter().copied())
         });
         let views = Views {
-            size: config.size,
+            size: [config.size; 2],
             image: image.collect(),
             cond_image,
             places: chosen.iter().map(|&view| object.views[view].place).collect(),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn config(root: &Path, rest: &str) -> MultiviewDirConfig {
-        toml::from_str(&format!("path = {root:?}\nsize = [8, 8]\n{rest}")).unwrap()
+        toml::from_str(&format!("path = {root:?}\nsize = 8\n{rest}")).unwrap()
     }
 
     fn greys(sample: &Sample, entry: &str) -> Vec<u32> {

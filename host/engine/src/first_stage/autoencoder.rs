@@ -33,6 +33,13 @@ impl FirstStage for AutoencoderFirstStage {
         [self.config.latent_channels(c), h / factor, w / factor]
     }
 
+    fn noise_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        let [code, h, w] = self.code_shape(image);
+        // Noise that is not looked at has the code's shape, so that callers need not ask whether there is any.
+        let channels = self.config.noise_channels(image[0]);
+        [if channels == 0 { code } else { channels }, h, w]
+    }
+
     fn decode(&self, z: &Tensor) -> Tensor {
         self.autoencoder.decode(z, z.size()[0], false)
     }
@@ -74,6 +81,24 @@ mod tests {
         assert_eq!(latents.size(), [4, 4, 8, 12]);
         assert!(!latents.requires_grad() && !latents.equal(&codec.encode(&x, &noise.zeros_like())));
         assert_eq!(codec.decode(&latents, 2).size(), [4, 3, 16, 24]);
+    }
+
+    #[test]
+    fn codes_are_drawn_with_noise_of_their_number() {
+        let coder = |kind: &str| {
+            json!({ "kind": kind, "ch": 32, "out_ch": 3, "ch_mult": [1, 1], "num_res_blocks": 1, "double_z": false,
+            "attn_resolutions": [], "in_channels": 3, "resolution": 16, "z_channels": 4 })
+        };
+        let config = json!({ "kind": "autoencoding-engine", "encoder_config": coder("encoder"),
+            "decoder_config": coder("decoder"), "regularizer_config":
+            { "kind": "gumbel-quantizer", "num_hiddens": 4, "embedding_dim": 4, "n_embed": 6 } });
+        let first_stage =
+            AutoencoderFirstStage::new(&serde_json::from_value(config).unwrap(), &Params::new(Device::Cpu, 1).root());
+        let codec = LatentCodec::new(Box::new(first_stage), 1.0, Some(1), None);
+        assert_eq!((codec.latent_shape([3, 16, 16]), codec.noise_shape([3, 16, 16])), ([4, 8, 8], [6, 8, 8]));
+        let like = (Kind::Float, Device::Cpu);
+        let latent = codec.encode(&Tensor::rand([2, 3, 16, 16], like), &Tensor::randn([2, 6, 8, 8], like));
+        assert_eq!(latent.size(), [2, 4, 8, 8]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod identity;
 pub use autoencoder::AutoencoderFirstStage;
 pub use identity::IdentityFirstStage;
 
+use anneal_torch::random::Stream;
 use anneal_torch::{autocast::Autocast, grad_mode};
 use tch::{Kind, Tensor};
 
@@ -15,12 +16,17 @@ pub trait FirstStage: Send {
     ///
     /// # Shapes
     /// - `x`: `[n, 3, h, w]` f32 in `[-1, 1]`
-    /// - `noise`: standard normal like the code, or not looked at where the code is not random
+    /// - `noise`: `[n, ...]` standard normal of [`FirstStage::noise_shape`], or not looked at where the code is not random
     /// - result: `[n, c, h/f, w/f]`
     fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor;
 
     /// The shape `[c, h/f, w/f]` of the code of one `[3, h, w]` image.
     fn code_shape(&self, image: [i64; 3]) -> [i64; 3];
+
+    /// The shape of the noise that the code of one `[3, h, w]` image is drawn with.
+    fn noise_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        self.code_shape(image)
+    }
 
     /// Pixels of the codes `z`, whose rows are consecutive frames of one video.
     ///
@@ -28,6 +34,16 @@ pub trait FirstStage: Send {
     /// - `z`: `[t, c, h/f, w/f]`
     /// - result: `[t, 3, h, w]`
     fn decode(&self, z: &Tensor) -> Tensor;
+}
+
+/// The noise that draws the codes of some scenes, each from its own stream.
+///
+/// # Shapes
+/// - `of_scene`: `[t, c, h/f, w/f]`
+/// - result: `[b*t, c, h/f, w/f]`
+pub fn posterior_noise(seed: u64, sample_ids: &[u64], of_scene: [i64; 4]) -> Tensor {
+    let noise = sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene));
+    Tensor::cat(&noise.collect::<Vec<_>>(), 0)
 }
 
 /// How the engine drives a first stage.
@@ -52,11 +68,16 @@ impl LatentCodec {
         self.first_stage.code_shape(image)
     }
 
+    /// The shape of the noise that the latent of one `[3, h, w]` image is drawn with.
+    pub fn noise_shape(&self, image: [i64; 3]) -> [i64; 3] {
+        self.first_stage.noise_shape(image)
+    }
+
     /// The latent of `x`.
     ///
     /// # Shapes
     /// - `x`: `[n, 3, h, w]` in `[-1, 1]`
-    /// - `noise`: `[n, c, h/f, w/f]` standard normal
+    /// - `noise`: `[n, ...]` standard normal of [`LatentCodec::noise_shape`]
     /// - result: `[n, c, h/f, w/f]` f32
     pub fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
         let _no_grad = grad_mode::no_grad();

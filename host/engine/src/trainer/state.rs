@@ -3,22 +3,28 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
+use super::assign::{assign, copies};
 use super::checkpoint::{CheckpointError, Position, Snapshot};
 use super::weights::Named;
-use super::{AdamW, Ema};
+use super::{Ema, Optimizer};
+
+/// What the keys of the adversary's optimizer state begin with.
+const ADVERSARY: &str = "adversary.";
 
 /// Everything that a step changes.
 pub struct TrainState {
     /// The counters.
     pub position: Position,
     /// All parameters and buffers by checkpoint key, in order of construction: those of the network
-    /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`).
+    /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`);
+    /// where an autoencoder is trained, its own without a prefix and those of its loss (`loss.*`).
     pub weights: Vec<Named>,
     /// The optimizer over the trained ones among them.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
+    /// The optimizer over those of an autoencoder's adversary.
+    pub adversary: Option<Optimizer>,
     /// The moving average of the network's.
     pub ema: Option<Ema>,
 }
@@ -26,8 +32,6 @@ pub struct TrainState {
 impl TrainState {
     /// A copy of the state for a checkpoint.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
-        let copies =
-            |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -35,8 +39,20 @@ impl TrainState {
             plugins: plugins.to_vec(),
             model: copies(&self.weights),
             ema: self.ema.as_ref().map(|ema| copies(&ema.shadows())).unwrap_or_default(),
-            optimizer: copies(&self.optimizer.state()),
+            optimizer: copies(&self.optimizer_state()),
         }
+    }
+
+    /// All optimizers.
+    pub fn optimizers(&mut self) -> impl Iterator<Item = &mut Optimizer> {
+        std::iter::once(&mut self.optimizer).chain(&mut self.adversary)
+    }
+
+    /// The state of all optimizers; the adversary's has a prefix.
+    fn optimizer_state(&self) -> Vec<Named> {
+        let of_adversary = self.adversary.iter().flat_map(Optimizer::state);
+        let of_adversary = of_adversary.map(|(name, tensor)| (format!("{ADVERSARY}{name}"), tensor));
+        self.optimizer.state().into_iter().chain(of_adversary).collect()
     }
 
     /// Takes over a checkpoint's state. Nothing is changed unless all of it fits.
@@ -54,11 +70,21 @@ impl TrainState {
         for (have, given) in pairs {
             check_keys(have, given).map_err(misfit)?;
         }
-        self.optimizer.check_state(&snapshot.optimizer).map_err(misfit)?;
+        check_keys(&self.optimizer_state(), &snapshot.optimizer)
+            .map_err(|error| misfit(format!("optimizer state: {error}")))?;
         for (have, given) in pairs {
             copy_by_key(have, given);
         }
-        self.optimizer.load_state(&snapshot.optimizer).map_err(misfit)?;
+        let (of_adversary, of_model): (Vec<Named>, Vec<Named>) = snapshot
+            .optimizer
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .partition(|(name, _)| name.starts_with(ADVERSARY));
+        self.optimizer.load_state(&of_model).map_err(misfit)?;
+        if let Some(adversary) = &mut self.adversary {
+            let bare = |(name, tensor): Named| (name[ADVERSARY.len()..].to_owned(), tensor);
+            adversary.load_state(&of_adversary.into_iter().map(bare).collect::<Vec<_>>()).map_err(misfit)?;
+        }
         if let Some(ema) = &mut self.ema {
             ema.set_num_updates(snapshot.position.ema_updates);
         }
@@ -71,17 +97,21 @@ impl TrainState {
     /// Returns the keys that were missing and those that were not used.
     ///
     /// # Errors
-    /// When no key of the network is in the file (a wrong prefix would otherwise train from scratch), or a shape differs.
-    pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
+    /// When no key that begins with `network` is in the file (a wrong prefix would otherwise train from scratch), or a
+    /// shape differs.
+    pub fn start_from(
+        &mut self,
+        given: &[Named],
+        network: &str,
+        from: &Path,
+    ) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
         let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
         let have: HashMap<&str, &Tensor> = self.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let (fitting, unused): (Vec<&Named>, Vec<&Named>) =
             given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
-        if !fitting.iter().any(|(name, _)| name.starts_with("model.diffusion_model.")) {
+        if !fitting.iter().any(|(name, _)| name.starts_with(network)) {
             let first = given.first().map_or("none at all", |(name, _)| name.as_str());
-            return Err(misfit(format!(
-                "it holds no key `model.diffusion_model.*` of this network; its first key is {first}"
-            )));
+            return Err(misfit(format!("it holds no key `{network}*` of this network; its first key is {first}")));
         }
         for (name, tensor) in &fitting {
             let expected = have[name.as_str()].size();
@@ -92,12 +122,8 @@ impl TrainState {
         let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
         let missing =
             self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
-        {
-            let _no_grad = grad_mode::no_grad();
-            for (name, tensor) in &fitting {
-                have[name.as_str()].shallow_clone().copy_(tensor);
-            }
-        }
+        let values: HashMap<&str, &Tensor> = fitting.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        assign(&self.weights, |name| values.get(name).copied());
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
@@ -129,11 +155,6 @@ pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> 
 }
 
 pub(super) fn copy_by_key(have: &[Named], given: &[Named]) {
-    let _no_grad = grad_mode::no_grad();
     let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in have {
-        if let Some(other) = given.get(name.as_str()) {
-            tensor.shallow_clone().copy_(other);
-        }
-    }
+    assign(have, |name| given.get(name).copied());
 }

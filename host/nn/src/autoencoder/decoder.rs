@@ -162,6 +162,17 @@ impl Decoder {
         self.over_time
     }
 
+    /// The weight of the last convolution.
+    ///
+    /// # Shapes
+    /// - result: `[out_ch, c, 3, 3]`; `[out_ch, out_ch, t, h, w]` if it is over frames
+    pub fn last_layer(&self) -> &Tensor {
+        match &self.conv_out {
+            LastConv::Image(conv) => conv.weight(),
+            LastConv::Video(conv) => conv.time_mix_conv().weight(),
+        }
+    }
+
     /// # Shapes
     /// - `z`: `[b*t, z_channels, h, w]`; without `t`, and in a decoder of images, rows are images of their own
     /// - result: `[b*t, out_ch, f*h, f*w]`, `f` two for each level but one; with `give_pre_end` the channels of the

@@ -6,6 +6,8 @@ mod config;
 mod decoder;
 mod encoder;
 mod posterior;
+pub mod quantizer;
+mod regularizer;
 mod resample;
 mod resnet_block;
 mod time_conv;
@@ -14,12 +16,14 @@ mod video_resnet_block;
 
 pub use attention::{AttnBlock, LinAttnBlock};
 pub use codec::{
-    Autoencoder, AutoencoderConfig, AutoencoderKlConfig, AutoencodingEngineConfig, DecoderConfig, EncoderConfig,
+    Autoencoder, AutoencoderConfig, AutoencoderKlConfig, AutoencoderLegacyVqConfig, AutoencodingEngineConfig,
+    DecoderConfig, EncoderConfig,
 };
 pub use config::{AttnType, CoderConfig, TimeMerge, TimeMode};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use posterior::{DiagonalGaussian, Regularizer, normal_kl};
+pub use posterior::{DiagonalGaussian, normal_kl};
+pub use regularizer::{Latent, Regularizer, RegularizerConfig};
 pub use resample::{DoublingLayer, HalvingLayer};
 pub use resnet_block::{ResnetBlock, ResnetBlockConfig};
 pub use time_conv::TimeConv;

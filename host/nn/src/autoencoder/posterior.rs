@@ -1,7 +1,5 @@
-//! The Gaussian over latents that an encoder gives, and how a latent is taken from it.
+//! The Gaussian over latents that an encoder gives.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// Axes of one row.
@@ -82,69 +80,6 @@ pub fn normal_kl(mean1: &Tensor, logvar1: &Tensor, mean2: &Tensor, logvar2: &Ten
     (logvar2 - logvar1 + (logvar1 - logvar2).exp() + distance - 1.0) * 0.5
 }
 
-/// How a latent is taken from what the encoder gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Regularizer {
-    /// From a Gaussian whose moments the encoder gives.
-    DiagonalGaussian {
-        /// A sample of it instead of its mean.
-        #[serde(default = "crate::config::yes")]
-        sample: bool,
-    },
-    /// As it is.
-    Identity,
-}
-
-impl Regularizer {
-    /// The latent, and the divergence from the standard normal summed over a row, averaged over rows, where there is
-    /// one.
-    ///
-    /// # Shapes
-    /// - `encoded`: `[n, 2*c, h, w]`; `[n, c, h, w]` for the identity
-    /// - `noise`: `[n, c, h, w]` standard normal, looked at only where a sample is drawn
-    /// - result: `[n, c, h, w]` and a scalar in nats
-    pub fn regularize(self, encoded: &Tensor, noise: Option<&Tensor>) -> (Tensor, Option<Tensor>) {
-        match self {
-            Self::Identity => (encoded.shallow_clone(), None),
-            Self::DiagonalGaussian { sample } => {
-                let posterior = DiagonalGaussian::new(encoded);
-                let kl = posterior.kl().mean(None::<Kind>);
-                (Self::taken(sample, &posterior, noise), Some(kl))
-            }
-        }
-    }
-
-    /// The latent alone; shapes as in [`Regularizer::regularize`].
-    pub fn latent(self, encoded: &Tensor, noise: Option<&Tensor>) -> Tensor {
-        match self {
-            Self::Identity => encoded.shallow_clone(),
-            Self::DiagonalGaussian { sample } => Self::taken(sample, &DiagonalGaussian::new(encoded), noise),
-        }
-    }
-
-    /// Whether a latent is drawn with noise.
-    pub fn is_random(self) -> bool {
-        self == Self::DiagonalGaussian { sample: true }
-    }
-
-    /// Channels of a latent where the encoder gives `encoded`.
-    pub fn channels(self, encoded: i64) -> i64 {
-        match self {
-            Self::Identity => encoded,
-            Self::DiagonalGaussian { .. } => encoded / 2,
-        }
-    }
-
-    fn taken(sample: bool, posterior: &DiagonalGaussian, noise: Option<&Tensor>) -> Tensor {
-        match noise {
-            Some(noise) if sample => posterior.sample(noise),
-            None if sample => panic!("a sample of the posterior needs noise"),
-            _ => posterior.mode(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,23 +112,5 @@ mod tests {
         let wild = Tensor::from_slice(&[0f32, 0.0, -100.0, 100.0]).view([1, 2, 1, 2]);
         let logvar = Vec::<f32>::try_from(DiagonalGaussian::new(&wild).logvar.view([2])).unwrap();
         assert_eq!(logvar, [-30.0, 20.0]);
-    }
-
-    #[test]
-    fn a_latent_is_a_sample_the_mean_or_what_was_encoded() {
-        let noise = Tensor::ones([1, 1, 1, 2], F32);
-        let latent = |regularizer: Regularizer| regularizer.regularize(&moments(), Some(&noise));
-        let posterior = DiagonalGaussian::new(&moments());
-        let (sample, kl) = latent(Regularizer::DiagonalGaussian { sample: true });
-        assert!(sample.equal(&posterior.sample(&noise)) && kl.is_some());
-        assert!(latent(Regularizer::DiagonalGaussian { sample: false }).0.equal(&posterior.mean));
-        let (encoded, kl) = latent(Regularizer::Identity);
-        assert!(encoded.equal(&moments()) && kl.is_none());
-    }
-
-    #[test]
-    #[should_panic(expected = "needs noise")]
-    fn a_sample_needs_noise() {
-        let _ = Regularizer::DiagonalGaussian { sample: true }.latent(&moments(), None);
     }
 }

@@ -21,6 +21,11 @@ impl TimeConv {
         Self { conv: Conv::new(path, conv), time_mix_conv: Conv::new(&path.sub("time_mix_conv"), over_time) }
     }
 
+    /// The convolution over frames.
+    pub fn time_mix_conv(&self) -> &Conv {
+        &self.time_mix_conv
+    }
+
     /// # Shapes
     /// - `x`: `[b*t, c, h, w]`; without `t` rows are images of their own
     /// - result: `[b*t, c_out, h, w]`

@@ -60,6 +60,11 @@ impl Conv {
         }
     }
 
+    /// The weight: `[outputs, inputs, kernel...]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// # Shapes
     /// - `x`: `[n, inputs, ...]`, as many axes of positions as the kernel has
     /// - result: `[n, outputs, ...]`

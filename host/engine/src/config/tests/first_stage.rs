@@ -73,6 +73,19 @@ fn svds_first_stage_is_read() {
     assert_eq!(first_stage.autoencoder().unwrap().downsampling(), 2);
 }
 
+#[test]
+fn a_table_of_codes_is_read() {
+    let vq =
+        KL.replace("autoencoder-kl", "autoencoder-legacy-vq").replace("embed_dim = 4", "embed_dim = 4\nn_embed = 64");
+    let single = vq.replace("z_channels = 4", "z_channels = 4, double_z = false");
+    let loaded = house(&single, &[]).load("configs/orbit.toml", &[]).unwrap();
+    let first_stage = &loaded.config.model.first_stage;
+    assert_eq!(first_stage.autoencoder().unwrap().latent_channels(3), 4);
+    assert_eq!(first_stage.weights().unwrap().1, "first_stage_model.");
+    let complaint = complaint(&vq, &[]);
+    assert!(complaint.contains("model.first_stage.ddconfig.double_z: codes have no log-variances"), "{complaint}");
+}
+
 fn complaint(first_stage: &str, changes: &[(&str, &str)]) -> String {
     house(first_stage, changes).complaint("configs/orbit.toml", &[])
 }
