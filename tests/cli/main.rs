@@ -3,6 +3,7 @@
 mod autoencoder;
 mod bad_input;
 mod config_and_plugins;
+mod data;
 mod demo;
 mod faults;
 mod options;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::PathPattern;
 use super::suggest::{closest, did_you_mean};
 use super::{AutoencoderLossConfig, AutoencoderSection, FirstStageConfig, LossConfig, OptimizerConfig, PluginsConfig};
+use super::{ClipConfig, MeshOrbitConfig, VideoDirConfig, VideoListConfig};
 use super::{DataConfig, Distance, EmbedderConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
 
 mod autoencoder;
@@ -133,9 +134,57 @@ fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
                 let message = format!("the range starts at {low}, above its end {high}");
                 found.push(finding("/data/source/elevation_deg", message, format!("write [{high:?}, {low:?}]")));
             }
+            orbit_ranges(orbit, found);
         }
         SourceConfig::FramesDir(_) => {}
+        SourceConfig::Webdataset(shards) => {
+            if let Some(clip) = &shards.clip {
+                clip_ranges(clip, found);
+            }
+            if shards.resize && shards.size.is_none() {
+                let help = "add `size`, rows and columns; or take `resize` out";
+                found.push(finding("/data/source/resize", "there is no `size` to scale pictures to", help));
+            }
+        }
+        SourceConfig::VideoDir(VideoDirConfig { clip, .. }) | SourceConfig::VideoList(VideoListConfig { clip, .. }) => {
+            clip_ranges(clip, found);
+        }
+        SourceConfig::MultiviewDir(views) => strides("/data/source/stride", views.stride, found),
     }
+}
+
+fn orbit_ranges(orbit: &MeshOrbitConfig, found: &mut Vec<Finding>) {
+    strides("/data/source/time_stride", orbit.time_stride, found);
+    parts("/data/source/within", orbit.within, found);
+    let [from, to] = orbit.turn_deg;
+    if from > to {
+        let message = format!("the range starts at {from}, above its end {to}");
+        found.push(finding("/data/source/turn_deg", message, format!("write [{to:?}, {from:?}]")));
+    }
+    let given = orbit.azimuths_deg.len();
+    if given != 0 && given != orbit.num_views as usize {
+        let message = format!("has {given} angles for {} views", orbit.num_views);
+        found.push(finding("/data/source/azimuths_deg", message, "give each view its angle, or none at all"));
+    }
+}
+
+fn strides(pointer: &str, [least, most]: [u32; 2], found: &mut Vec<Finding>) {
+    if least > most {
+        let message = format!("the range starts at {least}, above its end {most}");
+        found.push(finding(pointer, message, format!("write [{most}, {least}]")));
+    }
+}
+
+fn parts(pointer: &str, [start, end]: [f64; 2], found: &mut Vec<Finding>) {
+    if start >= end {
+        let help = "give where the part starts and where it ends, like [0.0, 0.8]";
+        found.push(finding(pointer, format!("there is no part from {start} to {end}"), help));
+    }
+}
+
+fn clip_ranges(clip: &ClipConfig, found: &mut Vec<Finding>) {
+    strides("/data/source/clip/stride", clip.stride, found);
+    parts("/data/source/clip/within", clip.within, found);
 }
 
 fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
@@ -232,6 +281,12 @@ fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
             (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
         }
         SourceConfig::FramesDir(frames) => Some(frames.num_frames),
+        SourceConfig::Webdataset(shards) => shards.clip.as_ref().map(|clip| clip.num_frames),
+        SourceConfig::VideoDir(videos) => Some(videos.clip.num_frames),
+        SourceConfig::VideoList(videos) => Some(videos.clip.num_frames),
+        SourceConfig::MultiviewDir(views) => {
+            (views.num_views == 1 || views.num_frames == 1).then_some(views.num_views * views.num_frames)
+        }
     };
     for (idx, embedder) in model.embedders.iter().enumerate() {
         let n_copies = embedder.params.get("n_copies").and_then(serde_json::Value::as_u64);
@@ -271,12 +326,16 @@ fn first_stage(at: &str, settings: &FirstStageConfig, found: &mut Vec<Finding>) 
     }
 }
 
-/// Rows and columns of the source's images; one number where they are square.
+/// Rows and columns of the source's images; one number where they are square, none where they are as they come.
 fn sides(source: &SourceConfig) -> &[u32] {
     match source {
         SourceConfig::Emoji(emoji) => std::slice::from_ref(&emoji.size),
         SourceConfig::MeshOrbit(orbit) => std::slice::from_ref(&orbit.size),
         SourceConfig::FramesDir(frames) => &frames.size,
+        SourceConfig::Webdataset(shards) => shards.size.as_ref().map_or(&[], |size| &size[..]),
+        SourceConfig::VideoDir(videos) => &videos.size,
+        SourceConfig::VideoList(videos) => &videos.size,
+        SourceConfig::MultiviewDir(views) => std::slice::from_ref(&views.size),
     }
 }
 

@@ -18,6 +18,7 @@ mod problem;
 mod run;
 mod schema;
 mod shape;
+mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -45,5 +46,8 @@ pub use run::{
     SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
+pub use sources::{
+    ClipConfig, FfmpegConfig, MultiviewDirConfig, Polar, VideoDirConfig, VideoListConfig, WebdatasetConfig,
+};
 pub(crate) use suggest::{closest, one_of};
 pub use validation::{AutoencoderValidationConfig, ValidationConfig};

@@ -17,8 +17,9 @@ pub(super) fn resolve(text: &str, dir: &Path, mark: &Value) -> (String, Option<(
         }
         Some(kind @ ("file" | "folder" | "file-or-folder")) if !path.exists() => {
             let kind = kind.replace('-', " ");
-            let help = match path.file_name().is_some_and(|name| name == "Fox.gltf") {
-                true => "run `cargo xtask setup`, which fetches the fox".to_owned(),
+            let help = match path.ends_with("data/clips") {
+                true => "run `cargo xtask data`, which fetches the clips".to_owned(),
+                false if path.ends_with("Fox.gltf") => "run `cargo xtask setup`, which fetches the fox".to_owned(),
                 false => format!("put it there or change the path; {told}"),
             };
             Some((format!("there is no {kind} {shown}"), help))
@@ -81,8 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn the_fox_is_had_from_setup() {
+    fn the_fox_and_the_clips_are_had_from_xtask() {
         let (_, fault) = resolve("data/Fox.gltf", Path::new("/nowhere"), &"file".into());
         assert!(fault.unwrap().1.contains("cargo xtask setup"));
+        let (_, fault) = resolve("data/clips", Path::new("/nowhere"), &"folder".into());
+        assert!(fault.unwrap().1.contains("cargo xtask data"));
     }
 }
