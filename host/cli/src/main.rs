@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod evaluate;
 mod exit;
+mod plan;
 mod plugin;
 mod progress;
 mod sample;
@@ -42,6 +43,8 @@ enum Verb {
     Sample(sample::Sample),
     /// Score a trained run on scenes that it was not trained on.
     Evaluate(evaluate::Evaluate),
+    /// Say what a run will hold in memory and on disk.
+    Plan(plan::Plan),
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
@@ -94,6 +97,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Train(train) => train.run(),
         Verb::Sample(sample) => sample.run(),
         Verb::Evaluate(evaluate) => evaluate.run(),
+        Verb::Plan(plan) => plan.run(),
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),

@@ -44,7 +44,8 @@ pub enum Place {
 }
 
 impl Place {
-    fn params(self, seed: u64) -> Params {
+    /// A place for the parameters of a network.
+    pub(super) fn params(self, seed: u64) -> Params {
         match self {
             Self::Device(device) => Params::new(device, seed),
             Self::Meta => Params::meta(),

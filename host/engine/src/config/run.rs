@@ -178,6 +178,14 @@ impl OptimizerConfig {
         }
     }
 
+    /// Moments that it keeps of each parameter.
+    pub fn num_moments(&self) -> u64 {
+        match self {
+            Self::Adamw { amsgrad, .. } | Self::Adam { amsgrad, .. } => 2 + u64::from(*amsgrad),
+            Self::Sgd { momentum, .. } => u64::from(*momentum != 0.0),
+        }
+    }
+
     /// Multiplier of the learning rate by step.
     pub fn schedule(&self) -> Option<&PluginUse> {
         match self {

@@ -1,5 +1,6 @@
 //! Configs to models that train, save, go on and sample, through the bundled plugins.
 
+mod recipes;
 mod shared_weights;
 mod views_over_time;
 
