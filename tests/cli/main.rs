@@ -1,8 +1,10 @@
 //! The binary as people run it: what it writes, what it says, and the code it ends with.
 
+mod autoencoder;
 mod bad_input;
 mod checkpoint;
 mod config_and_plugins;
+mod data;
 mod demo;
 mod embedder_weights;
 mod faults;
@@ -11,3 +13,4 @@ mod resume;
 mod run;
 mod sampling;
 mod signals;
+mod validation;

@@ -22,6 +22,8 @@ fn settings_of_loss_and_optimizer_have_an_effect() {
         &["train.clip_grad_norm=0.001", "optimizer.eps=0.01"],
         &["optimizer.betas=[0.5,0.9]"],
         &["optimizer.weight_decay=10.0", "optimizer.schedule={plugin=\"constant\"}"],
+        &["optimizer.amsgrad=true", "optimizer.betas=[0.9,0.1]"],
+        &["optimizer={kind=\"adam\",learning_rate=0.01,weight_decay=1.0}"],
         &["model.ucg_per=row", "model.embedders.0.ucg_rate=0.5", "model.embedders.3.ucg_rate=0.5"],
         &["model.scale_factor=0.5"],
         &["run.precision=bf16"],
@@ -49,6 +51,27 @@ fn settings_that_only_save_memory_or_time_change_nothing_that_matters() {
         let loss = last_loss(sets);
         assert!((loss - plain).abs() < 1e-4 * plain.abs().max(1.0), "{sets:?}: {loss} {plain}");
     }
+}
+
+#[test]
+fn only_the_chosen_parameters_of_a_network_are_trained() {
+    let read = |dir: &std::path::Path, step: u64| -> std::collections::HashMap<String, tch::Tensor> {
+        let path = dir.join(format!("checkpoints/step-{step:08}/model.safetensors"));
+        anneal::trainer::weights::read(&path).unwrap().into_iter().collect()
+    };
+    // With activation checkpointing, too: then no input of a frozen block needs a gradient.
+    for more in ["model.network.use_checkpoint=false", "model.network.use_checkpoint=true"] {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = ["model.trainable=[\"temporal\"]", "train.checkpoint_every_steps=1", more];
+        train(dir.path(), &sets, &[]).succeeds();
+        let (first, last) = (read(dir.path(), 1), read(dir.path(), 4));
+        let moved: Vec<&String> = first.keys().filter(|name| !first[*name].equal(&last[*name])).collect();
+        let network = moved.iter().filter(|name| name.starts_with("model.diffusion_model."));
+        let (temporal, spatial): (Vec<&&String>, Vec<&&String>) = network.partition(|name| name.contains(".time_"));
+        assert!(temporal.len() > 10 && spatial.is_empty(), "{spatial:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    train(dir.path(), &["model.trainable=[\"*.time_stak.*\"]"], &[]).fails(3, &["model.trainable", "matches no"]);
 }
 
 #[test]

@@ -26,6 +26,33 @@ fn twenty_steps_and_twenty_more_are_forty() {
 }
 
 #[test]
+fn every_optimizer_goes_on_bit_for_bit() {
+    for settings in [
+        "kind=\"adamw\",learning_rate=0.001,amsgrad=true",
+        "kind=\"adam\",learning_rate=0.001,weight_decay=0.1",
+        "kind=\"sgd\",learning_rate=0.01",
+        "kind=\"sgd\",learning_rate=0.01,momentum=0.9,weight_decay=0.1,nesterov=true",
+    ] {
+        let optimizer = format!("optimizer={{{settings}}}");
+        let (straight, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        train(straight.path(), &[&optimizer, "train.steps=4"], &[]).succeeds();
+        train(broken.path(), &[&optimizer, "train.steps=2"], &[]).succeeds();
+        train(broken.path(), &[&optimizer, "train.steps=4"], &["--resume"]).succeeds();
+        for file in FILES {
+            let [whole, resumed] = [&straight, &broken].map(|dir| checkpoint_file(dir.path(), 4, file));
+            assert!(whole == resumed, "{settings}: {file} differs");
+        }
+        // The state of this optimizer is none of another's.
+        let other = "optimizer={kind=\"sgd\",learning_rate=0.01,momentum=0.5,dampening=0.1}";
+        let resumed = train(broken.path(), &[other, "train.steps=5"], &["--resume"]);
+        match settings.contains("momentum") {
+            true => drop(resumed.succeeds()),
+            false => resumed.fails(6, &["optimizer state", "momentum_buffer"]),
+        }
+    }
+}
+
+#[test]
 fn workers_and_prefetch_do_not_change_a_run() {
     let weights: Vec<Vec<u8>> =
         [["data.workers=0", "data.prefetch_batches=1"], ["data.workers=3", "data.prefetch_batches=7"]]

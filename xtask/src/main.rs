@@ -44,6 +44,8 @@ enum Verb {
         #[arg(long)]
         cuda: bool,
     },
+    /// Fetch the data of the configs: the fox, and three video clips
+    Data,
     /// Build the bundled plugins into target/plugins, and the tests' into target/test-plugins
     Plugins,
     /// Build and run the `anneal` command line with everything it needs
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::run(&paths),
         Verb::Test { args } => test::run(&paths, &args),
         Verb::Setup { cuda } => setup::run(&paths, cuda),
+        Verb::Data => setup::data(&paths),
         Verb::Plugins => setup::run(&paths, false).and_then(|()| plugins::run(&paths, plugins::With::Programs)),
         Verb::Anneal { args } => anneal::run(&paths, &args),
         Verb::Bench(bench) => bench.run(&paths),

@@ -34,6 +34,11 @@ impl Paths {
         self.root.join("target/data/fox/Fox.gltf")
     }
 
+    /// The folder of video clips, as the configs name it.
+    pub fn clips(&self) -> PathBuf {
+        self.root.join("target/data/clips")
+    }
+
     /// The bundled plugins, as the configs name them.
     pub fn plugins(&self) -> PathBuf {
         self.root.join("target/plugins")

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anneal::conditioner::{Conditioner, Embedded, Embedder, EmbedderCall, EmbedderInput, EmbedderUse, ParamDecl};
-use anneal::config::{Distance, EmbedderConfig, ScalingConfig, SigmaPer};
+use anneal::config::{EmbedderConfig, ScalingConfig, SigmaPer};
 use anneal::data::Batch;
-use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, SigmaSampler, Weighting, Wrapper};
+use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, RowDistance, SigmaSampler, Weighting, Wrapper};
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
-use anneal::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Schedule, StepSettings, TrainState, train_step};
+use anneal::trainer::{
+    AdamSettings, DiffusionObjective, Ema, FlatParams, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings,
+    TrainState, train_step,
+};
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
 use anneal_torch::random::Stream;
 use clap::{Args, Subcommand, ValueEnum};
@@ -143,20 +146,21 @@ impl Step {
         }
         let shape = self.size.shape();
         let (model, mut state, num_params) = self.build(&shape, device)?;
-        let mut loss = Loss {
-            distance: Distance::L2,
+        let loss = Loss {
+            distance: RowDistance::L2,
             sigma_per: SigmaPer::Clip,
             offset_noise_level: 0.0,
             sigma_sampler: Box::new(SvdSigmas),
             weighting: Box::new(SvdSigmas),
         };
-        let mut schedule = Schedule::new(1e-5, None);
+        let mut objective = DiffusionObjective { model, loss, preview: None, validation: None };
+        let mut rates = Rates { model: Schedule::new(1e-5, None), adversary: None };
         let settings = StepSettings { seed: 0, accumulate_batches: 1, clip_grad_norm: Some(1.0) };
         let mut seconds = Vec::new();
         for i in 0..self.warmup + self.steps {
             let start = Instant::now();
             let mut next = || Ok(batch(&shape, u64::from(i)).to_device(device));
-            train_step(&mut state, &model, &mut loss, &mut schedule, &settings, &mut next)?;
+            train_step(&mut state, &mut objective, &mut rates, &settings, &mut next)?;
             if device.is_cuda() {
                 tch::Cuda::synchronize(0);
             }
@@ -210,9 +214,9 @@ impl Step {
         let flat = FlatParams::new(trained);
         let num_params = flat.values().numel() as i64;
         let ema = Ema::new(&flat, num_trained, 0.9999, true);
-        let settings = AdamWSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
-        let optimizer = AdamW::new(flat, settings);
-        let state = TrainState { position: Default::default(), weights, optimizer, ema: Some(ema) };
+        let settings = AdamSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, amsgrad: false };
+        let optimizer = Optimizer::new(flat, OptimizerSettings::AdamW(settings));
+        let state = TrainState { adversary: None, position: Default::default(), weights, optimizer, ema: Some(ema) };
         let uses = ["concat", "context", "vector"].into_iter().map(|key| {
             let config: EmbedderConfig = serde_json::from_value(json!({ "plugin": "given", "input_key": key }))
                 .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;

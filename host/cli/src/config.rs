@@ -1,8 +1,8 @@
 //! `anneal config`: show, check, schema.
 
 use anneal::assemble::schema;
-use anneal::config::Environment;
-use clap::Subcommand;
+use anneal::config::{AutoencoderRunConfig, Environment, RunConfig};
+use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure};
 use crate::{ConfigArgs, PluginArgs};
@@ -18,7 +18,17 @@ pub enum Config {
     Check(ConfigArgs),
     /// Print the JSON Schema of configs, the found plugins' settings included, for editors.
     #[command(after_help = "Example: anneal config schema --plugin-dir target/plugins > anneal.schema.json")]
-    Schema(PluginArgs),
+    Schema(Schema),
+}
+
+/// Arguments of `config schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Of the configs that train an autoencoder.
+    #[arg(long)]
+    autoencoder: bool,
+    #[command(flatten)]
+    plugins: PluginArgs,
 }
 
 impl Config {
@@ -29,14 +39,18 @@ impl Config {
             Config::Check(args) => {
                 let project = args.open(&[])?;
                 project.source()?;
-                let used = project.config().plugin_refs().len();
+                let used = project.plugin_refs().len();
                 println!(
                     "{}: fine; it names {used} plugin entries, and its data source can be read",
                     args.config.display()
                 );
             }
             Config::Schema(args) => {
-                let schema = schema(&args.plugin_dirs, &Environment::read())?;
+                let (dirs, env) = (&args.plugins.plugin_dirs, Environment::read());
+                let schema = match args.autoencoder {
+                    true => schema::<AutoencoderRunConfig>(dirs, &env)?,
+                    false => schema::<RunConfig>(dirs, &env)?,
+                };
                 println!("{}", serde_json::to_string_pretty(&schema).unwrap_or_default());
             }
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anneal::assemble::AssembleError;
 use anneal::config::Problems;
-use anneal::data::DataError;
+use anneal::data::{DataError, PackError};
 use anneal::error::{ComponentError, ErrorCode};
 use anneal::logging::LogError;
 use anneal::plugin::PluginError;
@@ -102,6 +102,17 @@ impl From<ComponentError> for Failure {
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
         Self::new(Exit::Data, error.to_string())
+    }
+}
+
+impl From<PackError> for Failure {
+    fn from(error: PackError) -> Self {
+        let exit = match error {
+            PackError::NotEmpty(_) => Exit::Usage,
+            PackError::Write { .. } => Exit::Disk,
+            PackError::Sample(_) => Exit::Data,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

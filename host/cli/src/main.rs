@@ -5,7 +5,9 @@ mod bench;
 mod checkpoint;
 mod config;
 mod data;
+mod evaluate;
 mod exit;
+mod plan;
 mod plugin;
 mod progress;
 mod sample;
@@ -16,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anneal::assemble::Project;
+use anneal::assemble::AnyProject;
 use anneal::config::Environment;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -40,6 +42,10 @@ enum Verb {
     Train(train::Train),
     /// Sample from a trained run.
     Sample(sample::Sample),
+    /// Score a trained run on scenes that it was not trained on.
+    Evaluate(evaluate::Evaluate),
+    /// Say what a run will hold in memory and on disk.
+    Plan(plan::Plan),
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
@@ -84,9 +90,9 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// All that is wrong with the config, or that plugins cannot be found.
-    pub fn open(&self, sets: &[String]) -> Result<Project, Failure> {
+    pub fn open(&self, sets: &[String]) -> Result<AnyProject, Failure> {
         let sets: Vec<String> = self.sets.iter().chain(sets).cloned().collect();
-        Ok(Project::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
+        Ok(AnyProject::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
     }
 }
 
@@ -94,6 +100,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Train(train) => train.run(),
         Verb::Sample(sample) => sample.run(),
+        Verb::Evaluate(evaluate) => evaluate.run(),
+        Verb::Plan(plan) => plan.run(),
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Instant;
 
+use anneal::logging::ValidationRecord;
 use anneal::trainer::{StepReport, Watcher};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -54,9 +55,14 @@ impl Progress {
 }
 
 impl Watcher for Progress {
+    fn on_validation(&mut self, record: &ValidationRecord) {
+        let scores: Vec<String> = record.scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        self.say(&format!("validation at step {}: {}", record.step, scores.join(", ")));
+    }
+
     fn on_step(&mut self, report: &StepReport) {
-        self.first.get_or_insert(*report);
-        self.last = Some(*report);
+        self.first.get_or_insert_with(|| report.clone());
+        self.last = Some(report.clone());
         self.bar.set_position(report.step);
         self.bar.set_message(format!("loss {:.4}  lr {:.2e}", report.loss, report.learning_rate));
         if self.line_every > 0 && report.step.is_multiple_of(self.line_every) {

@@ -49,7 +49,7 @@ impl Train {
         let outcome = trainer.run(&mut loader, &mut progress);
         progress.finish();
         let outcome = outcome?;
-        if let (Some(first), Some(last)) = (progress.first, progress.last) {
+        if let (Some(first), Some(last)) = (&progress.first, &progress.last) {
             let (steps, seconds) = (last.step - start, clock.elapsed().as_secs_f64());
             println!("loss {:.4} at step {}, {:.4} at step {}", first.loss, first.step, last.loss, last.step);
             println!("{steps} steps in {seconds:.1} s, {:.2} steps/s", steps as f64 / seconds);

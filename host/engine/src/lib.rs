@@ -1,4 +1,4 @@
-//! The engine: from a config file to a trained video diffusion model and samples from it.
+//! The engine: from a config file to a trained video diffusion model (or the autoencoder beneath it) and samples from it.
 //!
 //! Modules stand in the order a batch meets them, and each uses only what is listed above it.
 
@@ -14,6 +14,10 @@ pub mod first_stage;
 pub mod conditioner;
 /// Noise levels, denoiser, loss, guidance and sampling.
 pub mod diffusion;
+/// Reconstruction, regularization and adversary of an autoencoder in training.
+pub mod autoencoding;
+/// How close pictures are to those they should be.
+pub mod evaluation;
 /// What a run writes for people: metrics, pictures, progress.
 pub mod logging;
 /// Named tensors in files, ours and others'.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use anneal::diffusion::{Denoise, DrawKind};
+use anneal::diffusion::{Denoise, DrawKind, Guider};
 use anneal::error::{ComponentError, ErrorCode};
 use anneal::plugin::wasm::{WasmPlugin, WasmRuntime, stats};
 use serde_json::{Map, Value, json};
@@ -101,8 +101,6 @@ fn schedules_are_the_references() {
         assert_close(&weighting.weights(&[2.0, 2.0]).unwrap(), &[expected, expected], 1e-12);
         assert!(weighting.weights(&[]).unwrap().is_empty());
     }
-    let error = weightings.weighting("eps", &Map::new()).unwrap().weights(&[1.0, 0.0]).unwrap_err();
-    assert_eq!(error.to_string(), "anneal.weightings/eps: returned weight 1 = inf, which is not finite and at least 0");
 
     let mut triangle = plugin("anneal.guidance").guidance("triangle", &config(json!({ "max_scale": 2.5 }))).unwrap();
     let scales = triangle.scales(&[80.0, 1.0], 21, 1).unwrap();
@@ -114,6 +112,25 @@ fn schedules_are_the_references() {
     let mut linear = plugin("anneal.learning-rates").learning_rate("linear", &config(settings)).unwrap();
     assert_close(&linear.factors(1, 5).unwrap(), &[0.5, 0.82, 0.73, 0.64, 0.55], 1e-9);
     assert_close(&linear.factors(u64::MAX - 1, 1).unwrap(), &[0.1], 1e-9);
+}
+
+#[test]
+fn a_table_may_hold_a_sigma_of_zero_where_its_weight_is_finite() {
+    let settings = config(json!({ "num_idx": 10, "do_append_zero": true }));
+    let mut discrete = plugin("anneal.sigma-sampling").sigma_sampler("discrete", &settings).unwrap();
+    let sigmas = discrete.sample(&[0.05, 0.15]).unwrap();
+    assert!(sigmas[0] == 0.0 && sigmas[1] > 0.0, "{sigmas:?}");
+    let weightings = plugin("anneal.weightings");
+    for (entry, expected) in [("unit", 1.0), ("min-snr", 5.0), ("soft-min-snr", 4.0)] {
+        assert_eq!(weightings.weighting(entry, &Map::new()).unwrap().weights(&sigmas).unwrap()[0], expected);
+    }
+    for entry in ["edm", "v", "eps"] {
+        let error = weightings.weighting(entry, &Map::new()).unwrap().weights(&sigmas).unwrap_err().to_string();
+        let expected = format!(
+            "anneal.weightings/{entry}: returned the weight inf for sigma = 0, which is not finite and at least 0"
+        );
+        assert_eq!(error, expected);
+    }
 }
 
 #[test]
@@ -263,6 +280,18 @@ proptest::proptest! {
     }
 
     #[test]
+    fn larger_draws_are_larger_sigmas(mut draws in proptest::collection::vec(0.001..0.999_f64, 2..40), num_idx in 1..500_u32) {
+        draws.sort_by(f64::total_cmp);
+        let table = json!({ "num_idx": num_idx });
+        let of_edm = json!({ "num_idx": num_idx, "discretization": "edm", "do_append_zero": true });
+        for (entry, settings) in [("edm", json!({})), ("discrete", table), ("discrete", of_edm)] {
+            let mut sampler = plugin("anneal.sigma-sampling").sigma_sampler(entry, &config(settings)).unwrap();
+            let sigmas = sampler.sample(&draws).unwrap();
+            assert!(sigmas.windows(2).all(|pair| pair[0] <= pair[1]), "{entry}: {sigmas:?}");
+        }
+    }
+
+    #[test]
     fn guidance_stays_between_its_scales(low in 0.0..2.0_f64, more in 0.0..8.0_f64, frames in 1..30_u32, views in 1..6_u32) {
         for entry in ["linear", "triangle", "trapezoid", "spatiotemporal"] {
             let settings = config(json!({ "min_scale": low, "max_scale": low + more }));
@@ -271,6 +300,10 @@ proptest::proptest! {
             assert_eq!(scales.len(), 2 * (frames * views) as usize);
             let inside = |scale: &f64| (low - 1e-9..=low + more + 1e-9).contains(scale);
             assert!(scales.iter().all(inside), "{entry}: {scales:?}");
+            // Where the condition changes nothing, no scale does.
+            let guider = Guider::new(&[10.0, 1.0], scales, (frames * views) as usize, &[]).unwrap();
+            let half = Tensor::randn([i64::from(frames * views), 1, 2, 2], (Kind::Double, Device::Cpu));
+            assert_eq!(guider.blend(&Tensor::cat(&[&half, &half], 0), 3.0), half, "{entry}");
         }
     }
 }

@@ -30,8 +30,14 @@ mod video_unet;
 mod spatial_unet_with_time;
 /// Autoencoders.
 pub mod autoencoder;
+/// The perceptual distance.
+mod lpips;
+/// The adversary of an autoencoder.
+mod discriminator;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
+pub use discriminator::{Discriminator, DiscriminatorConfig};
+pub use lpips::Lpips;
 pub use network::{Network, NetworkInput};
 pub use params::{Init, Param, ParamKind, Params, Path};
 pub use spatial_unet_with_time::{SpatialUNetWithTime, SpatialUNetWithTimeConfig};

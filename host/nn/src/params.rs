@@ -20,6 +20,13 @@ pub enum Init {
         /// Standard deviation.
         std: f64,
     },
+    /// Gaussian.
+    NormalAround {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        std: f64,
+    },
     /// Uniform in `[-bound, bound]`; PyTorch's default for Linear and Conv is `bound = 1/sqrt(fan_in)`.
     Uniform {
         /// Largest magnitude.
@@ -210,6 +217,7 @@ impl Inner {
         match init {
             Init::Const(value) => Tensor::full(shape, value, (Kind::Float, device)),
             Init::Normal { std } => (stream.normal_tensor(shape) * std).to_device(device),
+            Init::NormalAround { mean, std } => (stream.normal_tensor(shape) * std + mean).to_device(device),
             Init::Uniform { bound } => {
                 let mut values = stream.uniform_tensor(shape);
                 let _ = values.g_mul_scalar_(2.0 * bound);
@@ -261,6 +269,9 @@ mod tests {
         assert!((-0.25..-0.249).contains(&low) && (0.249..0.25).contains(&high), "{low} {high}");
         let normal = params.root().param("n", &[100, 100], Init::Normal { std: 0.5 });
         assert!((normal.std(true).double_value(&[]) - 0.5).abs() < 0.01);
+        let around = params.root().param("a", &[100, 100], Init::NormalAround { mean: 1.0, std: 0.5 });
+        assert!((around.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.02);
+        assert!((around.std(true).double_value(&[]) - 0.5).abs() < 0.01);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-// Operations that tch leaves out: the fused AdamW, gradients as views, autocast, meta tensors, version counters.
+// Operations that tch leaves out: fused optimizer steps, gradients as views, autocast, meta tensors, version counters.
 #include "shim.h"
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -12,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace anneal {
 std::string &last_error() {
@@ -36,6 +39,8 @@ struct GradHome : torch::autograd::PostAccumulateGradHook {
     grad = home;
   }
 };
+
+std::optional<Tensor> optional(Tensor *tensor) { return tensor ? std::optional<Tensor>(*tensor) : std::nullopt; }
 }  // namespace
 
 extern "C" {
@@ -43,14 +48,35 @@ extern "C" {
 const char *anneal_torch_last_error() { return anneal::last_error().c_str(); }
 const char *anneal_torch_version() { return TORCH_VERSION; }
 
-// The gradient is divided by grad_scale, a tensor or null.
-int anneal_torch_fused_adamw(Tensor *param, Tensor *grad, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *step,
-                             Tensor *grad_scale, double lr, double beta1, double beta2, double weight_decay, double eps) {
+// The gradient is divided by grad_scale, a tensor or null. With max_exp_avg_sq, a tensor or null, it is AMSGrad.
+int anneal_torch_fused_adam(Tensor *param, Tensor *grad, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *max_exp_avg_sq,
+                            Tensor *step, Tensor *grad_scale, int decoupled, double lr, double beta1, double beta2,
+                            double weight_decay, double eps) {
   ANNEAL_GUARD({
     at::NoGradGuard no_grad;
-    std::optional<Tensor> scale = grad_scale ? std::optional<Tensor>(*grad_scale) : std::nullopt;
-    at::_fused_adamw_({*param}, {*grad}, {*exp_avg}, {*exp_avg_sq}, {}, {*step}, lr, beta1, beta2, weight_decay, eps,
-                      /*amsgrad=*/false, /*maximize=*/false, scale);
+    std::vector<Tensor> largest;
+    if (max_exp_avg_sq) largest.push_back(*max_exp_avg_sq);
+    const bool amsgrad = max_exp_avg_sq != nullptr;
+    auto scale = optional(grad_scale);
+    if (decoupled) {
+      at::_fused_adamw_({*param}, {*grad}, {*exp_avg}, {*exp_avg_sq}, largest, {*step}, lr, beta1, beta2, weight_decay,
+                        eps, amsgrad, /*maximize=*/false, scale);
+    } else {
+      at::_fused_adam_({*param}, {*grad}, {*exp_avg}, {*exp_avg_sq}, largest, {*step}, lr, beta1, beta2, weight_decay,
+                       eps, amsgrad, /*maximize=*/false, scale);
+    }
+  })
+}
+
+// The gradient is divided by grad_scale, a tensor or null. The buffer may be null where momentum is 0.
+int anneal_torch_fused_sgd(Tensor *param, Tensor *grad, Tensor *momentum_buffer, Tensor *grad_scale, double lr,
+                           double momentum, double dampening, double weight_decay, int nesterov, int is_first) {
+  ANNEAL_GUARD({
+    at::NoGradGuard no_grad;
+    std::vector<Tensor> buffers;
+    if (momentum_buffer) buffers.push_back(*momentum_buffer);
+    at::_fused_sgd_({*param}, {*grad}, buffers, weight_decay, momentum, lr, dampening, nesterov != 0,
+                    /*maximize=*/false, is_first != 0, optional(grad_scale));
   })
 }
 

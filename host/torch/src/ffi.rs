@@ -27,18 +27,32 @@ unsafe extern "C" {
     fn anneal_torch_last_error() -> *const c_char;
     pub(crate) fn anneal_torch_version() -> *const c_char;
     pub(crate) fn anneal_torch_set_error(text: *const c_char, len: usize);
-    pub(crate) fn anneal_torch_fused_adamw(
+    pub(crate) fn anneal_torch_fused_adam(
         param: *mut C_tensor,
         grad: *mut C_tensor,
         exp_avg: *mut C_tensor,
         exp_avg_sq: *mut C_tensor,
+        max_exp_avg_sq: *mut C_tensor,
         step: *mut C_tensor,
         grad_scale: *mut C_tensor,
+        decoupled: c_int,
         lr: f64,
         beta1: f64,
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_fused_sgd(
+        param: *mut C_tensor,
+        grad: *mut C_tensor,
+        momentum_buffer: *mut C_tensor,
+        grad_scale: *mut C_tensor,
+        lr: f64,
+        momentum: f64,
+        dampening: f64,
+        weight_decay: f64,
+        nesterov: c_int,
+        is_first: c_int,
     ) -> c_int;
     pub(crate) fn anneal_torch_keep_grad_in(param: *mut C_tensor, home: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_clear_grad(param: *mut C_tensor) -> c_int;

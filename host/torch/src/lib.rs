@@ -18,7 +18,7 @@ pub mod generator;
 pub mod grad_mode;
 /// Memory figures of the process.
 pub mod memory;
-/// The fused AdamW step.
+/// The fused steps of Adam, AdamW and SGD.
 pub mod optim;
 /// Counter-based random streams.
 pub mod random;

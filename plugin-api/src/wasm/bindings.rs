@@ -1819,7 +1819,7 @@ pub mod exports {
                 pub trait Guest {
                     #[allow(async_fn_in_trait)]
                     fn draw() -> DrawKind;
-                    /// one sigma a draw, positive, finite. Pure.
+                    /// one sigma a draw, not negative, finite. Pure.
                     #[allow(async_fn_in_trait)]
                     fn sample(
                         draws: _rt::Vec<f64>,
@@ -2315,7 +2315,8 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// elementwise, same length, finite, not negative
+                    /// elementwise, same length, finite, not negative. A sigma may be 0 in training; a kind that has no weight there
+                    /// fails.
                     #[allow(async_fn_in_trait)]
                     fn weights(
                         sigmas: _rt::Vec<f64>,

@@ -25,7 +25,7 @@ pub trait SigmaSampling {
     /// Which numbers the host draws, one a sigma.
     fn draw_kind(&self) -> DrawKind;
 
-    /// The sigma of a draw, positive and finite.
+    /// The sigma of a draw, finite and not negative.
     ///
     /// # Errors
     /// When the draw has no sigma.
@@ -34,7 +34,7 @@ pub trait SigmaSampling {
 
 /// Sigma to the weight of the loss.
 pub trait Weighting {
-    /// The weight of a positive sigma, finite and not negative.
+    /// The weight of a sigma, finite and not negative. Sigma is 0 only where the distribution in training has a 0.
     ///
     /// # Errors
     /// When the sigma has no weight.

@@ -40,6 +40,9 @@ fn start(init: NnInit) -> Result<Init> {
         NnInit::Const(0.0) => Ok(Init::Zeros),
         NnInit::Const(1.0) => Ok(Init::Ones),
         NnInit::Const(value) => Err(Error::config("", format!("a parameter cannot start as {value} everywhere"))),
+        NnInit::NormalAround { mean, .. } => {
+            Err(Error::config("", format!("a parameter cannot start as a Gaussian around {mean}")))
+        }
         NnInit::Normal { std } => Ok(Init::Normal { std }),
         NnInit::Uniform { bound } => Ok(Init::Uniform { bound }),
     }

@@ -74,6 +74,10 @@ struct DiscreteConfig {
     /// Steps of the whole schedule; at least `num_idx`.
     #[config(default = 1000, min = 1, max = 100_000)]
     num_timesteps: u32,
+    /// Put a 0 behind the smallest sigma. As in the reference an index is still drawn out of `num_idx`, so the last of
+    /// the then `num_idx` + 1 entries is never drawn: the largest sigma, or without `flip` the 0.
+    #[config(default = false)]
+    do_append_zero: bool,
     /// Whether index 0 is the smallest sigma, as networks of discrete steps count.
     #[config(default = true)]
     flip: bool,
@@ -91,6 +95,8 @@ impl DiscreteConfig {
 
 struct Discrete {
     sigmas: Vec<f64>,
+    /// How many of them are drawn from.
+    num_idx: usize,
 }
 
 impl Entry for Discrete {
@@ -106,10 +112,13 @@ impl Entry for Discrete {
                 (0..n).map(|i| (high + f64::from(i) / last * (low - high)).powf(config.rho)).collect()
             }
         };
+        if config.do_append_zero {
+            sigmas.push(0.0);
+        }
         if config.flip {
             sigmas.reverse();
         }
-        Ok(Self { sigmas })
+        Ok(Self { sigmas, num_idx: n as usize })
     }
 }
 
@@ -120,8 +129,8 @@ impl SigmaSampling for Discrete {
 
     fn sigma(&self, draw: f64) -> Result<f64> {
         // A draw just below 1 can round up to the length.
-        let idx = (draw * self.sigmas.len() as f64) as usize;
-        Ok(self.sigmas[idx.min(self.sigmas.len() - 1)])
+        let idx = (draw * self.num_idx as f64) as usize;
+        Ok(self.sigmas[idx.min(self.num_idx - 1)])
     }
 }
 
@@ -167,6 +176,18 @@ mod tests {
         assert!((table.sigma(0.1).unwrap() - 14.61464).abs() < 1e-4);
         assert!((table.sigma(0.9).unwrap() - 0.56928).abs() < 1e-4);
         assert!(build::<Discrete>(json!({ "num_idx": 1001 }).as_object().unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_appended_zero_shifts_the_table_but_not_the_number_of_draws() {
+        let table = |flip: bool| -> Discrete {
+            build(json!({ "num_idx": 4, "do_append_zero": true, "flip": flip }).as_object().unwrap()).unwrap()
+        };
+        let plain: Discrete = build(json!({ "num_idx": 4 }).as_object().unwrap()).unwrap();
+        let drawn = |table: &Discrete| [0.1, 0.3, 0.6, 0.9].map(|draw| table.sigma(draw).unwrap());
+        let [a, b, c, d] = drawn(&plain);
+        assert_eq!(drawn(&table(true)), [0.0, a, b, c]);
+        assert_eq!(drawn(&table(false)), [d, c, b, a]);
     }
 
     #[test]

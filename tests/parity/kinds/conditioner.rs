@@ -3,28 +3,30 @@
 use anneal::conditioner::Pass;
 use tch::Kind;
 
+use super::recorded::Recorded;
 use super::{model, schedule};
 use crate::case::{Case, Outputs};
 
 /// Runs a case.
 pub fn run(case: &Case) -> Result<Outputs, String> {
-    let (conditioner, trained) = model::conditioner(case, &case.config()?, "")?;
+    let recorded = Recorded::default();
+    let (conditioner, trained) = model::conditioner(case, &case.config()?, "", &recorded)?;
+    recorded.load(case, "");
     let rates: Vec<f64> = conditioner.uses().iter().map(|used| used.drop.rate).collect();
-    let masks = model::Masks::new(case, if case.has("ucg_choice.0") { "ucg_choice" } else { "mask" });
     let rows = case.below("batch").values().map(|t| t.size()[0]).max().unwrap_or(1);
-    let drops = masks.any();
-    let batch = model::batch(case, "batch", rows, drops)?;
+    let choices = recorded.has_choices();
+    let batch = model::batch(case, "batch", rows, choices)?;
     let is_pair = case.call.optional::<String>("mode")?.is_some_and(|mode| mode == "uncond");
     let list = |key: &str| -> Result<Vec<String>, String> { case.call.or(key, Vec::new()) };
     if is_pair {
-        return pair(case, &conditioner, &batch, &rates);
+        let outputs = pair(case, &conditioner, &batch, &rates)?;
+        recorded.finish()?;
+        return Ok(outputs);
     }
-    // Upstream's legacy choice is 1 where the value replaces the input; a mask is 1 where a row is kept.
-    let choices = case.has("ucg_choice.0");
-    let conditioner = conditioner.with_ucg_draws(Box::new(if choices { masks.inverted() } else { masks }));
     let force_zero = list("force_zero_embeddings")?;
-    let pass = Pass { seed: 0, training: drops, force_zero: &force_zero };
+    let pass = Pass { seed: 0, training: recorded.drops(), force_zero: &force_zero };
     let (conditions, replaced) = conditioner.embed_and_replace(&batch, pass).map_err(|error| error.to_string())?;
+    recorded.finish()?;
     let mut outputs = model::conditions("out.c", &conditions);
     if choices {
         let after = batch.tensors.iter().map(|(key, value)| (key, replaced.get(key).unwrap_or(value)));

@@ -8,6 +8,7 @@ use anneal::error::{ComponentError, ErrorCode};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
+use super::model::Entry;
 use super::{encoders, frame_encoders, model, schedule};
 use crate::case::{Case, Outputs};
 use crate::options::Options;
@@ -19,7 +20,7 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     let kind = config.kind()?;
     let outputs = match kind.as_str() {
         "class" | "concat_timestep_nd" | "identity" => {
-            let used = model::embedder(&config)?;
+            let used = model::embedder(&config)?.used;
             let outputs = Loaded::of(case, &used, &[])?.forward(case, &["x"], 1, Given::none())?;
             name(&["out.emb"], outputs)?
         }
@@ -31,8 +32,8 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "frozen_openclip_image" => encoders::open_clip_image(case, &config)?,
         "frozen_openclip_image_prediction" => encoders::open_clip_image_prediction(case, &config)?,
         "frozen_openclip_text" => encoders::open_clip_text(case, &config)?,
-        "frozen_openclip_text2" => encoders::open_clip_text2(case, &config)?,
-        "frozen_clip" => encoders::clip_text(case, &config)?,
+        "frozen_openclip_text2" => encoders::pooled_text(case, encoders::open_clip_text2_entry(&config)?)?,
+        "frozen_clip" => encoders::pooled_text(case, encoders::clip_text_entry(&config)?)?,
         "gaussian_encoder" => frame_encoders::gaussian_encoder(case, &config)?,
         "low_scale_encoder" => frame_encoders::low_scale_encoder(case, &config)?,
         "video_prediction_with_encoder" => frame_encoders::video_prediction(case, &config)?,
@@ -83,8 +84,13 @@ pub struct Loaded {
 impl Loaded {
     /// The entry of this name with settings; upstream's parameters that begin with one of `unread` are never read there
     /// and not declared here.
-    pub fn new(case: &Case, plugin: &str, settings: Value, unread: &[&str]) -> Result<Self, String> {
+    pub fn new(case: &Case, plugin: &str, settings: Value, unread: &[String]) -> Result<Self, String> {
         Self::of(case, &used(plugin, settings)?, unread)
+    }
+
+    /// An entry with settings.
+    pub fn entry(case: &Case, entry: Entry) -> Result<Self, String> {
+        Self::new(case, entry.plugin, entry.settings, &entry.unread)
     }
 
     /// The entry of this name with parameters that `value` makes of their names and shapes.
@@ -95,7 +101,7 @@ impl Loaded {
         Ok(Self { embedder, params })
     }
 
-    fn of(case: &Case, used: &EmbedderConfig, unread: &[&str]) -> Result<Self, String> {
+    fn of(case: &Case, used: &EmbedderConfig, unread: &[String]) -> Result<Self, String> {
         let embedder = plugins::with(|registry| registry.embedder(used).map_err(|error| error.to_string()))?;
         let mut weights = case.weights("");
         let mut params = Vec::new();
@@ -107,7 +113,7 @@ impl Loaded {
             params.push(weight);
         }
         let left: Vec<&String> =
-            weights.keys().filter(|key| !unread.iter().any(|start| key.starts_with(start))).collect();
+            weights.keys().filter(|key| !unread.iter().any(|start| key.starts_with(start.as_str()))).collect();
         if left.is_empty() { Ok(Self { embedder, params }) } else { Err(format!("weights left over: {left:?}")) }
     }
 

@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::embedder::{Given, Loaded, name, normals_of_mask};
+use super::model::Entry;
+use super::recorded::DrawRule;
 use crate::case::{Case, Outputs};
 use crate::options::Options;
 
@@ -98,27 +100,31 @@ fn masks(case: &Case, rate: f64, [pooled, tokens]: [i64; 2]) -> Given {
     draws.and("drop_tokens", normals_of_mask(&next(tokens, "out.tokens")))
 }
 
-/// `embedder.frozen_openclip_image`.
-pub fn open_clip_image(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's image tower.
+pub fn open_clip_image_entry(config: &Options) -> Result<Entry, String> {
     let mut settings = image_settings(config)?;
     let crops: i64 = config.or("num_image_crops", 0)?;
-    let [tokens, repeated, unsqueezed] = [
-        config.or("output_tokens", false)?,
-        config.or("repeat_to_max_len", false)? && crops == 0,
-        config.or("unsqueeze_dim", false)?,
-    ];
-    let rate: f64 = config.or("ucg_rate", 0.0)?;
+    let repeated = config.or("repeat_to_max_len", false)? && crops == 0;
     let table = settings.as_object_mut().ok_or("no table")?;
     table.extend(Map::from_iter([
         ("num_image_crops".to_owned(), json!(crops)),
-        ("output_tokens".to_owned(), json!(tokens)),
+        ("output_tokens".to_owned(), json!(config.or("output_tokens", false)?)),
         ("repeat_to_max_len".to_owned(), json!(repeated)),
-        ("unsqueeze_dim".to_owned(), json!(unsqueezed)),
+        ("unsqueeze_dim".to_owned(), json!(config.or("unsqueeze_dim", false)?)),
         ("max_length".to_owned(), json!(config.or("max_length", 77)?)),
     ]));
-    let unread = unread_of_image("");
-    let unread: Vec<&str> = unread.iter().map(String::as_str).collect();
-    let loaded = Loaded::new(case, "open-clip-image", settings, &unread)?;
+    let (plugin, unread, draws) = ("open-clip-image", unread_of_image(""), Some(DrawRule::BY_ROW));
+    Ok(Entry { plugin, settings, unread, draws })
+}
+
+/// `embedder.frozen_openclip_image`.
+pub fn open_clip_image(case: &Case, config: &Options) -> Result<Outputs, String> {
+    let entry = open_clip_image_entry(config)?;
+    let flag = |key: &str| entry.settings[key] == json!(true);
+    let (tokens, repeated) = (flag("output_tokens"), flag("repeat_to_max_len"));
+    let crops: i64 = config.or("num_image_crops", 0)?;
+    let rate: f64 = config.or("ucg_rate", 0.0)?;
+    let loaded = Loaded::entry(case, entry)?;
     let image = case.input("image")?;
     let rows = image.size()[0];
     let pooled_rows = if image.dim() == 5 { rows * crops } else { rows };
@@ -168,14 +174,13 @@ fn preprocessed(case: &Case, config: &Options, image: &Tensor) -> Result<Outputs
     Ok(Outputs::from([("out.preprocessed".to_owned(), pixels)]))
 }
 
-/// `embedder.frozen_openclip_image_prediction`.
-pub fn open_clip_image_prediction(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's image tower over frames.
+pub fn open_clip_image_prediction_entry(config: &Options) -> Result<Entry, String> {
     let inner = config.table("open_clip_embedding_config")?;
     if inner.kind()? != "frozen_openclip_image" {
         return Err("only the image tower of open_clip is known inside".to_owned());
     }
     let mut settings = image_settings(&inner)?;
-    let rate: f64 = inner.or("ucg_rate", 0.0)?;
     for key in ["unsqueeze_dim", "repeat_to_max_len", "output_tokens"] {
         if inner.or(key, false)? {
             return Err(format!("`{key}` gives what upstream cannot put into frames"));
@@ -188,9 +193,16 @@ pub fn open_clip_image_prediction(case: &Case, config: &Options) -> Result<Outpu
     inner.finish()?;
     settings["n_cond_frames"] = json!(config.get::<i64>("n_cond_frames")?);
     settings["n_copies"] = json!(config.get::<i64>("n_copies")?);
-    let unread = unread_of_image("open_clip.");
-    let unread: Vec<&str> = unread.iter().map(String::as_str).collect();
-    let loaded = Loaded::new(case, "open-clip-image-prediction", settings, &unread)?;
+    let (plugin, unread) = ("open-clip-image-prediction", unread_of_image("open_clip."));
+    let draws = Some(DrawRule { rows_per_scene: config.get("n_cond_frames")?, ..DrawRule::BY_ROW });
+    Ok(Entry { plugin, settings, unread, draws })
+}
+
+/// `embedder.frozen_openclip_image_prediction`.
+pub fn open_clip_image_prediction(case: &Case, config: &Options) -> Result<Outputs, String> {
+    let entry = open_clip_image_prediction_entry(config)?;
+    let rate = entry.settings["drop_rate"].as_f64().unwrap_or_default();
+    let loaded = Loaded::entry(case, entry)?;
     let rows = case.input("vid")?.size()[0];
     name(&["out.emb"], loaded.forward(case, &["vid"], 1, masks(case, rate, [rows, rows]))?)
 }
@@ -208,20 +220,24 @@ fn unread_of_text(settings: &Value, with_last: bool, with_projection: bool) -> V
     keys
 }
 
-/// `embedder.frozen_openclip_text`.
-pub fn open_clip_text(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's text tower.
+pub fn open_clip_text_entry(config: &Options) -> Result<Entry, String> {
     skip_loading(config)?;
     let _: Option<i64> = config.optional("max_length")?;
     let layer: String = config.or("layer", "last".to_owned())?;
     let settings = json!({ "text": text(&config.table("arch")?)?, "layer": layer });
     let unread = unread_of_text(&settings, layer == "last", false);
-    let unread: Vec<&str> = unread.iter().map(String::as_str).collect();
-    let loaded = Loaded::new(case, "open-clip-text", settings, &unread)?;
+    Ok(Entry { plugin: "open-clip-text", settings, unread, draws: None })
+}
+
+/// `embedder.frozen_openclip_text`.
+pub fn open_clip_text(case: &Case, config: &Options) -> Result<Outputs, String> {
+    let loaded = Loaded::entry(case, open_clip_text_entry(config)?)?;
     name(&["out.emb"], loaded.forward(case, &["tokens"], 1, Given::none())?)
 }
 
-/// `embedder.frozen_openclip_text2`.
-pub fn open_clip_text2(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's second text tower.
+pub fn open_clip_text2_entry(config: &Options) -> Result<Entry, String> {
     skip_loading(config)?;
     let _: Option<i64> = config.optional("max_length")?;
     let layer: String = config.or("layer", "last".to_owned())?;
@@ -229,19 +245,24 @@ pub fn open_clip_text2(case: &Case, config: &Options) -> Result<Outputs, String>
     let settings = json!({
         "text": text(&config.table("arch")?)?, "layer": layer, "always_return_pooled": pooled, "legacy": legacy,
     });
-    let unread = unread_of_text(&settings, pooled || layer == "last", pooled);
-    let mut unread: Vec<&str> = unread.iter().map(String::as_str).collect();
+    let mut unread = unread_of_text(&settings, pooled || layer == "last", pooled);
     if !legacy && !pooled {
         // Upstream computes a pooled text and throws it away.
-        unread.push("model.ln_final.");
+        unread.push("model.ln_final.".to_owned());
     }
-    let loaded = Loaded::new(case, "open-clip-text2", settings, &unread)?;
+    Ok(Entry { plugin: "open-clip-text2", settings, unread, draws: None })
+}
+
+/// `embedder.frozen_openclip_text2` and `embedder.frozen_clip`: a text, and its pooled form if that is asked for.
+pub fn pooled_text(case: &Case, entry: Entry) -> Result<Outputs, String> {
+    let pooled = entry.settings["always_return_pooled"] == json!(true);
+    let loaded = Loaded::entry(case, entry)?;
     let names: &[&str] = if pooled { &["out.emb", "out.pooled"] } else { &["out.emb"] };
     name(names, loaded.forward(case, &["tokens"], 1, Given::none())?)
 }
 
-/// `embedder.frozen_clip`.
-pub fn clip_text(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's CLIP of transformers.
+pub fn clip_text_entry(config: &Options) -> Result<Entry, String> {
     let version = config.table("version")?;
     for key in ["device", "freeze"] {
         let _: Option<Value> = config.optional(key)?;
@@ -280,8 +301,5 @@ pub fn clip_text(case: &Case, config: &Options) -> Result<Outputs, String> {
         unread.push("transformer.text_model.final_layer_norm.".to_owned());
         unread.extend((first..layers).map(|i| format!("transformer.text_model.encoder.layers.{i}.")));
     }
-    let unread: Vec<&str> = unread.iter().map(String::as_str).collect();
-    let loaded = Loaded::new(case, "clip-text", settings, &unread)?;
-    let names: &[&str] = if pooled { &["out.emb", "out.pooled"] } else { &["out.emb"] };
-    name(names, loaded.forward(case, &["tokens"], 1, Given::none())?)
+    Ok(Entry { plugin: "clip-text", settings, unread, draws: None })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anneal::conditioner::{Conditions, Pass};
 use anneal::diffusion::{Denoise, ExtraInputs, Guider};
 use anneal::error::ComponentError;
-use anneal::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Schedule};
+use anneal::trainer::{AdamSettings, Ema, FlatParams, Optimizer, OptimizerSettings, Schedule, SgdSettings};
 use tch::{Kind, Tensor};
 
 use super::loss::{Objective, Parts};
@@ -17,8 +17,8 @@ use crate::plugins;
 /// Runs a case of training.
 pub fn train(case: &Case) -> Result<Outputs, String> {
     let config = case.config()?;
-    let mut parts = Parts::new(case, &config)?;
-    let mut objective = Objective::new(&config.table("loss_fn_config")?)?;
+    let parts = Parts::new(case, &config)?;
+    let mut objective = Objective::new(case, &config.table("loss_fn_config")?)?;
     let settings = optimizer(config.maybe_table("optimizer_config")?)?;
     let scheduler = config.maybe_table("scheduler_config")?.map(|table| schedule::learning_rate(&table)).transpose()?;
     let decay = ema::of_engine(&config)?;
@@ -33,15 +33,16 @@ pub fn train(case: &Case) -> Result<Outputs, String> {
         .transpose()?;
     let mut schedule_of_run = Schedule::new(case.call.get("learning_rate")?, learning_rate);
     let named: Vec<_> = parts.trained.iter().map(|(key, t)| (key.clone(), t.shallow_clone())).collect();
-    let mut optimizer = AdamW::new(FlatParams::new(named), settings);
+    let mut optimizer = Optimizer::new(FlatParams::new(named), settings);
     let mut averages = decay.map(|decay| Ema::new(optimizer.params(), parts.num_network, decay, true));
     let (mut losses, mut rates, mut norms) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..case.call.get::<u64>("steps")? {
         let prefix = format!("step.{step}.");
-        let clean = first_stage.encode(&case.input(&format!("{prefix}batch.{input_key}"))?);
+        parts.recorded.load(case, &prefix);
+        let clean = first_stage.encode(&case.input(&format!("{prefix}batch.{input_key}"))?, &parts.recorded)?;
         let rate = schedule_of_run.at(step).map_err(|error| error.to_string())?;
         optimizer.zero_grad();
-        let loss = objective.evaluate(case, &mut parts, &prefix, &clean)?.of_rows.mean(Kind::Float);
+        let loss = objective.evaluate(case, &parts, &prefix, &clean)?.of_rows.mean(Kind::Float);
         loss.backward();
         optimizer.collect_grads();
         losses.push(loss.double_value(&[]));
@@ -77,27 +78,43 @@ fn check_engine(config: &Options) -> Result<(), String> {
 }
 
 /// Upstream's optimizer; torch's defaults where it names none.
-fn optimizer(config: Option<Options>) -> Result<AdamWSettings, String> {
-    let defaults = AdamWSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
-    let Some(config) = config else { return Ok(defaults) };
-    let defaults = match config.kind()?.as_str() {
-        "adamw" => defaults,
-        // Without weight decay the two are one.
-        "adam" if config.or("weight_decay", 0.0)? == 0.0 => AdamWSettings { weight_decay: 0.0, ..defaults },
-        other => return Err(format!("no optimizer is called `{other}`, or not with weight decay")),
+fn optimizer(config: Option<Options>) -> Result<OptimizerSettings, String> {
+    let Some(config) = config else {
+        let config = Options::new("optimizer_config", &serde_json::json!({ "type": "adamw" }))?;
+        return optimizer(Some(config));
     };
-    let settings = AdamWSettings {
-        betas: config.or("betas", defaults.betas)?,
-        eps: config.or("eps", defaults.eps)?,
-        weight_decay: config.or("weight_decay", defaults.weight_decay)?,
+    let kind = config.kind()?;
+    let settings = match kind.as_str() {
+        "adamw" => OptimizerSettings::AdamW(adam(&config, 0.01)?),
+        // The two are one in torch, too.
+        "adam" if config.or("decoupled_weight_decay", false)? => OptimizerSettings::AdamW(adam(&config, 0.0)?),
+        "adam" => OptimizerSettings::Adam(adam(&config, 0.0)?),
+        "sgd" => OptimizerSettings::Sgd(SgdSettings {
+            momentum: config.or("momentum", 0.0)?,
+            dampening: config.or("dampening", 0.0)?,
+            weight_decay: config.or("weight_decay", 0.0)?,
+            nesterov: config.or("nesterov", false)?,
+        }),
+        other => return Err(format!("no optimizer is called `{other}`")),
     };
     // Which of torch's loops it takes changes no number.
-    let _: [Option<bool>; 2] = [config.optional("fused")?, config.optional("foreach")?];
-    if config.or("amsgrad", false)? {
-        return Err("amsgrad is not known".to_owned());
+    for key in ["fused", "foreach", "capturable", "differentiable"] {
+        let _: Option<bool> = config.optional(key)?;
+    }
+    if config.or("maximize", false)? {
+        return Err("an optimizer that goes up the gradient is not known".to_owned());
     }
     config.finish()?;
     Ok(settings)
+}
+
+fn adam(config: &Options, weight_decay: f64) -> Result<AdamSettings, String> {
+    Ok(AdamSettings {
+        betas: config.or("betas", [0.9, 0.999])?,
+        eps: config.or("eps", 1e-8)?,
+        weight_decay: config.or("weight_decay", weight_decay)?,
+        amsgrad: config.or("amsgrad", false)?,
+    })
 }
 
 /// A guided model as a sampler sees it.
@@ -157,6 +174,7 @@ pub fn sample(case: &Case) -> Result<Outputs, String> {
     let _: i64 = case.call.get("batch_size")?;
     let _: Vec<i64> = case.call.get("shape")?;
     let batch = model::batch(case, "batch", rows, false)?;
+    parts.recorded.load(case, "");
     let force_zero: Vec<String> = case.call.or("force_uc_zero_embeddings", Vec::new())?;
     let embed = |force_zero: &[String]| {
         let pass = Pass { seed: 0, training: false, force_zero };
@@ -169,7 +187,7 @@ pub fn sample(case: &Case) -> Result<Outputs, String> {
     let guider = guidance.map(|guidance| guidance.guider(grid)).transpose()?.flatten().map(|(guider, _)| guider);
     let extra = extra(case)?;
     let frames = extra.num_video_frames.unwrap_or(rows);
-    let noise = case.numbered("noise").into_iter();
+    let noise = parts.recorded.rest_of_noise().into_iter();
     let mut guided = Guided { parts: &parts, cond, uncond, extra, guider, noise };
     // Unlike tch's, this guard is undone by a panic too, which would otherwise spoil the cases that follow.
     let no_grad = anneal_torch::grad_mode::no_grad();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::autoencoder_block::frames;
+use super::recorded::{OF_POSTERIOR, Recorded};
 use crate::case::{Case, Outputs};
 use crate::module::{self, Inputs};
 use crate::options::Options;
@@ -245,25 +246,36 @@ fn kebab(name: &str) -> Value {
 }
 
 /// A first stage of an engine.
-pub struct Codec(LatentCodec);
+pub struct Codec {
+    codec: LatentCodec,
+    /// Whether latents are samples of a posterior.
+    is_random: bool,
+}
 
 impl Codec {
-    /// Latents of pixels that are not random.
-    pub fn encode(&self, pixels: &Tensor) -> Tensor {
+    /// Latents of pixels, with the posterior's draw on record.
+    pub fn encode(&self, pixels: &Tensor, recorded: &Recorded) -> Result<Tensor, String> {
         let size = pixels.size();
-        let [c, h, w] = self.0.latent_shape([size[1], size[2], size[3]]);
-        self.0.encode(pixels, &pixels.new_zeros([size[0], c, h, w], (pixels.kind(), pixels.device())))
+        let [c, h, w] = self.codec.latent_shape([size[1], size[2], size[3]]);
+        let shape = [size[0], c, h, w];
+        let noise = if self.is_random {
+            recorded.take(&OF_POSTERIOR, &shape).ok_or("the case has no draw of the first stage's posterior")?
+        } else {
+            pixels.new_zeros(shape, (pixels.kind(), pixels.device()))
+        };
+        Ok(self.codec.encode(pixels, &noise))
     }
 
     /// Pixels of latents of scenes of so many frames.
     pub fn decode(&self, latents: &Tensor, frames: i64) -> Tensor {
-        self.0.decode(latents, frames)
+        self.codec.decode(latents, frames)
     }
 }
 
 /// The first stage of upstream's engine, with its scale and chunks.
 pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
     let table = config.table("first_stage_config")?;
+    let mut is_random = false;
     let first_stage: Box<dyn FirstStage> = if table.kind()? == "identity" {
         for key in OF_TRAINING {
             table.raw(key);
@@ -272,6 +284,8 @@ pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
         Box::new(IdentityFirstStage)
     } else {
         let settings = autoencoder_config(&table)?;
+        // Any even number of channels tells whether there is noise at all.
+        is_random = settings.noise_channels(2) > 0;
         let params: Params = module::params();
         let first_stage = AutoencoderFirstStage::new(&settings, &params.root());
         module::load(&params, case.weights("first_stage_model."))?;
@@ -282,5 +296,5 @@ pub fn codec(case: &Case, config: &Options) -> Result<Codec, String> {
     };
     let scale_factor = config.or("scale_factor", 1.0)?;
     let chunk = config.optional("en_and_decode_n_samples_a_time")?;
-    Ok(Codec(LatentCodec::new(first_stage, scale_factor, chunk, None)))
+    Ok(Codec { codec: LatentCodec::new(first_stage, scale_factor, chunk, None), is_random })
 }

@@ -6,6 +6,8 @@ use tch::{Kind, Tensor};
 
 use super::embedder::{Given, Loaded, name, normals_of, table_of};
 use super::first_stage;
+use super::model::Entry;
+use super::recorded::DrawRule;
 use crate::case::{Case, Outputs};
 use crate::module;
 use crate::options::Options;
@@ -78,8 +80,8 @@ fn encoder_settings(config: &Options, is_ae: bool, settings: &mut Value) -> Resu
     Ok(())
 }
 
-/// `embedder.video_prediction_with_encoder`.
-pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String> {
+/// Upstream's encoder of conditioning frames.
+pub fn video_prediction_entry(config: &Options) -> Result<Entry, String> {
     let n_cond_frames: i64 = config.get("n_cond_frames")?;
     let _: bool = config.or("disable_encoder_autocast", false)?;
     let mut settings = json!({
@@ -88,48 +90,62 @@ pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String
         "en_and_decode_n_samples_a_time": config.optional::<i64>("en_and_decode_n_samples_a_time")?,
     });
     encoder_settings(&config.table("encoder_config")?, config.or("is_ae", false)?, &mut settings)?;
-    let mut given = Given::draws([]);
-    let mut frames_noised = false;
+    let mut rule = DrawRule { rows_per_scene: n_cond_frames, table: None, throws_sigma_away: false };
     if let Some(sampler) = config.maybe_table("sigma_sampler_config")? {
         match sampler.kind()?.as_str() {
             "edm" => {
                 settings["noise_p_mean"] = json!(sampler.or("p_mean", -1.2)?);
                 settings["noise_p_std"] = json!(sampler.or("p_std", 1.2)?);
-                given = given.and("sigma", case.input("rand")?);
             }
             "discrete" => {
                 let table = table_of(&sampler)?;
-                given = given.and("sigma", normals_of(&case.input("rand_idx")?, table.len() as i64));
+                rule.table = Some(table.len() as i64);
                 settings["noise_sigmas"] = json!(table);
             }
             "zero" => {
-                // Upstream draws and throws away.
-                let _ = case.optional("rand");
+                rule.throws_sigma_away = true;
                 settings["noise_sigma"] = json!(1e-5);
             }
             other => return Err(format!("no sigma sampling is called `{other}`")),
         }
         sampler.finish()?;
-        let numbered = || case.optional("noise.0").ok_or("the case has no in.noise");
-        given = given.and("noise", case.optional("noise").map_or_else(numbered, Ok)?);
-        frames_noised = true;
     }
-    let mut names = vec!["out.emb"];
     if let Some(cond) = config.maybe_table("sigma_cond_config")? {
         if cond.kind()? != "concat_timestep_nd" {
             return Err("a noise level is embedded by sinusoids only".to_owned());
         }
         settings["sigma_dim"] = json!(cond.get::<i64>("outdim")?);
         cond.finish()?;
-        names.push("out.sigma_cond");
+    }
+    let unread = ["encoder.decoder.", "encoder.post_quant_conv."].map(str::to_owned).into();
+    Ok(Entry { plugin: "video-prediction-with-encoder", settings, unread, draws: Some(rule) })
+}
+
+/// `embedder.video_prediction_with_encoder`.
+pub fn video_prediction(case: &Case, config: &Options) -> Result<Outputs, String> {
+    let entry = video_prediction_entry(config)?;
+    let has = |key: &str| !entry.settings[key].is_null();
+    let rule = entry.draws.unwrap_or(DrawRule::BY_ROW);
+    let mut given = Given::draws([]);
+    if let Some(count) = rule.table {
+        given = given.and("sigma", normals_of(&case.input("rand_idx")?, count));
+    } else if has("noise_p_mean") {
+        given = given.and("sigma", case.input("rand")?);
+    } else if rule.throws_sigma_away {
+        let _ = case.optional("rand");
+    }
+    let frames_noised = ["noise_p_mean", "noise_sigmas", "noise_sigma"].into_iter().any(has);
+    if frames_noised {
+        let numbered = || case.optional("noise.0").ok_or("the case has no in.noise");
+        given = given.and("noise", case.optional("noise").map_or_else(numbered, Ok)?);
     }
     if let Some(noise) = posterior(case, frames_noised) {
         given = given.and("posterior", noise);
     }
-    let unread = ["encoder.decoder.", "encoder.post_quant_conv."];
-    let loaded = Loaded::new(case, "video-prediction-with-encoder", settings, &unread)?;
-    let scenes = case.input("vid")?.size()[0] / n_cond_frames;
-    name(&names, loaded.forward(case, &["vid"], scenes, given)?)
+    let names: &[&str] = if has("sigma_dim") { &["out.emb", "out.sigma_cond"] } else { &["out.emb"] };
+    let loaded = Loaded::entry(case, entry)?;
+    let scenes = case.input("vid")?.size()[0] / rule.rows_per_scene;
+    name(names, loaded.forward(case, &["vid"], scenes, given)?)
 }
 
 /// The noise of the posterior, in chunks: what was drawn beside the noise of another draw, if there was one.
@@ -185,6 +201,7 @@ pub fn low_scale_encoder(case: &Case, config: &Options) -> Result<Outputs, Strin
     encoder_settings(&config.table("model_config")?, true, &mut settings)?;
     let tables = ["betas", "alphas_cumprod", "sqrt_", "log_one_minus_alphas_cumprod"];
     let unread = [&tables[..], &["model.decoder.", "model.post_quant_conv."]].concat();
+    let unread: Vec<String> = unread.into_iter().map(str::to_owned).collect();
     let loaded = Loaded::new(case, "low-scale-encoder", settings, &unread)?;
     let levels = case.input("noise_level")?;
     let mut given = Given::draws([("noise_level", normals_of(&levels, max_noise_level))]);

@@ -1,11 +1,13 @@
 //! `loss.*`: the training objective, from a batch to the loss of each row and its gradients.
 
 use anneal::conditioner::{Conditioner, Pass};
-use anneal::config::{Distance, PluginUse, SigmaPer};
-use anneal::diffusion::{Denoiser, Loss, Wrapper, add_noise, add_offset};
+use anneal::config::{PluginUse, SigmaPer};
+use anneal::diffusion::{Denoiser, Loss, RowDistance, Wrapper, add_noise, add_offset};
+use anneal_nn::{Lpips, Params};
 use tch::{Kind, Tensor};
 
 use super::model::{self, Named};
+use super::recorded::Recorded;
 use super::schedule;
 use crate::case::{Case, Outputs};
 use crate::options::Options;
@@ -30,6 +32,8 @@ pub struct Parts {
     pub trained: Vec<Named>,
     /// How many are the network's.
     pub num_network: usize,
+    /// What is drawn in a pass: see [`Recorded::load`].
+    pub recorded: Recorded,
 }
 
 /// What one evaluation of the loss gives.
@@ -49,13 +53,14 @@ impl Parts {
         let (network, mut trained) = model::wrapper(case, &config.table("network_config")?, prefix)?;
         let denoiser = model::denoiser(&config.table("denoiser_config")?)?;
         let num_network = trained.len();
+        let recorded = Recorded::default();
         let (conditioner, of_embedders) = match config.maybe_table("conditioner_config")? {
-            Some(table) => model::conditioner(case, &table, "conditioner.")?,
+            Some(table) => model::conditioner(case, &table, "conditioner.", &recorded)?,
             None => (Conditioner::new(Vec::new(), true), Vec::new()),
         };
         trained.extend(of_embedders);
         check_table(case, &denoiser)?;
-        Ok(Self { network, denoiser, conditioner, trained, num_network })
+        Ok(Self { network, denoiser, conditioner, trained, num_network, recorded })
     }
 }
 
@@ -67,15 +72,29 @@ fn check_table(case: &Case, denoiser: &Denoiser) -> Result<(), String> {
     if same { Ok(()) } else { Err("denoiser.sigmas differ from the denoiser's own".to_owned()) }
 }
 
+/// The perceptual distance with the case's weights; its shift and scale of colours are constants of ours.
+fn lpips(case: &Case) -> Result<Lpips, String> {
+    let mut weights = case.weights("lpips.");
+    weights.append(&mut case.weights("loss_fn.lpips."));
+    weights.retain(|name, _| !name.starts_with("scaling_layer."));
+    let meta = Params::meta();
+    Lpips::new(&meta.root());
+    if let Some(missing) = meta.entries().iter().find(|param| !weights.contains_key(&param.path)) {
+        return Err(format!("the case has no weight `lpips.{}`", missing.path));
+    }
+    Ok(Lpips::new(&Params::given(weights).root()))
+}
+
 impl Objective {
     /// Upstream's loss.
-    pub fn new(config: &Options) -> Result<Self, String> {
+    pub fn new(case: &Case, config: &Options) -> Result<Self, String> {
         if config.kind()? != "standard" {
             return Err("only the standard loss is known".to_owned());
         }
         let distance = match config.or("loss_type", "l2".to_owned())?.as_str() {
-            "l2" => Distance::L2,
-            "l1" => Distance::L1,
+            "l2" => RowDistance::L2,
+            "l1" => RowDistance::L1,
+            "lpips" => RowDistance::Lpips { lpips: Box::new(lpips(case)?), is_weighted: false },
             other => return Err(format!("no distance is called `{other}`")),
         };
         let weighting = schedule::weighting(&config.table("loss_weighting_config")?)?;
@@ -94,31 +113,24 @@ impl Objective {
         Ok(Self { loss, sigma_sampling, extra_inputs })
     }
 
-    /// The loss of `clean` with the draws of the case below `prefix`, the batch below `prefix` + `batch`.
-    pub fn evaluate(
-        &mut self,
-        case: &Case,
-        parts: &mut Parts,
-        prefix: &str,
-        clean: &Tensor,
-    ) -> Result<Evaluated, String> {
+    /// The loss of `clean` with the draws that the parts have on record, the batch below `prefix` + `batch`.
+    pub fn evaluate(&mut self, case: &Case, parts: &Parts, prefix: &str, clean: &Tensor) -> Result<Evaluated, String> {
         let text = |error: anneal::error::ComponentError| error.to_string();
-        let masks = model::Masks::new(case, &format!("{prefix}mask"));
-        let drops = masks.any();
-        let batch = model::batch(case, &format!("{prefix}batch"), clean.size()[0], drops)?;
-        let empty = Conditioner::new(Vec::new(), true);
-        let conditioner = std::mem::replace(&mut parts.conditioner, empty).with_ucg_draws(Box::new(masks));
-        let conditions = conditioner.embed(&batch, Pass { seed: 0, training: drops, force_zero: &[] }).map_err(text)?;
-        parts.conditioner = conditioner;
+        let recorded = &parts.recorded;
+        let batch = model::batch(case, &format!("{prefix}batch"), clean.size()[0], recorded.has_choices())?;
+        let pass = Pass { seed: 0, training: recorded.drops(), force_zero: &[] };
+        let conditions = parts.conditioner.embed(&batch, pass).map_err(text)?;
 
-        let sigmas = self.sigmas(case, prefix)?;
+        // All of one function's draws are recorded together where there is an offset; it comes last.
+        let with_offset = self.loss.offset_noise_level > 0.0;
+        let offset = with_offset.then(|| recorded.take_last("randn").ok_or("the case has no offset")).transpose()?;
+        let sigmas = self.sigmas(&case.numbers(&format!("{prefix}sigmas"))?, recorded)?;
         let weights = self.loss.weighting.weights(&sigmas).map_err(text)?;
-        let mut noise = case.input(&format!("{prefix}noise"))?;
-        if self.loss.offset_noise_level > 0.0 {
-            let draws = case.numbered(&format!("{prefix}randn"));
-            let offset = draws.last().ok_or("the case has no offset")?;
-            noise = add_offset(&noise, offset, self.loss.offset_noise_level);
+        let mut noise = recorded.take_last("noise").ok_or("the case has no noise")?;
+        if let Some(offset) = offset {
+            noise = add_offset(&noise, &offset, self.loss.offset_noise_level);
         }
+        recorded.finish()?;
         let noised = add_noise(clean, &noise, &sigmas);
         let extra = model::extra(&batch, &self.extra_inputs)?;
         let denoised =
@@ -128,20 +140,16 @@ impl Objective {
     }
 
     /// The sigmas of the case's draws, which have to be those that the reference made of them.
-    fn sigmas(&self, case: &Case, prefix: &str) -> Result<Vec<f64>, String> {
-        let recorded = case.numbers(&format!("{prefix}sigmas"))?;
-        let has = |name: &str| case.has(&format!("{prefix}{name}"));
-        // The draws of offset noise are recorded together: sigma's comes first.
-        let offset_first = format!("{prefix}randn.0");
-        let drawn = if has("rand") || has("rand_idx") {
-            schedule::draw_sigmas(case, &self.sigma_sampling, prefix)?
-        } else if case.has(&offset_first) {
-            schedule::sigmas_of(&case.numbers(&offset_first)?, &self.sigma_sampling)?
-        } else {
-            return Err("the case has no draw of sigma".to_owned());
+    fn sigmas(&self, of_reference: &[f64], recorded: &Recorded) -> Result<Vec<f64>, String> {
+        let names = match self.sigma_sampling.plugin.as_str() {
+            "discrete" => ["rand_idx", "rand", "randn"],
+            _ => ["rand", "randn", "rand_idx"],
         };
-        let off = drawn.iter().zip(&recorded).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
-        if off < 1e-4 { Ok(recorded) } else { Err(format!("sigmas are off by {off:.1e} of their values")) }
+        let draws = names.iter().find_map(|name| recorded.take_last(name)).ok_or("the case has no draw of sigma")?;
+        let draws = Vec::<f64>::try_from(draws.to_kind(Kind::Double)).map_err(|error| error.to_string())?;
+        let drawn = schedule::sigmas_of(&draws, &self.sigma_sampling)?;
+        let off = drawn.iter().zip(of_reference).map(|(a, b)| (a - b).abs() / b.max(1e-12)).fold(0.0, f64::max);
+        if off < 1e-4 { Ok(of_reference.to_vec()) } else { Err(format!("sigmas are off by {off:.1e} of their values")) }
     }
 }
 
@@ -151,13 +159,14 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
     if config.kind()? != "loss_setup" {
         return Err("only a loss setup is known".to_owned());
     }
-    let mut parts = Parts::new(case, &config)?;
-    let mut objective = Objective::new(&config.table("loss_fn_config")?)?;
+    let parts = Parts::new(case, &config)?;
+    let mut objective = Objective::new(case, &config.table("loss_fn_config")?)?;
     config.finish()?;
     // Upstream's attribute behind the shape of the offset, which the recorded draw has already.
     let _: Option<i64> = case.call.optional("n_frames")?;
     let clean = case.input("input")?;
-    let Evaluated { noised, denoised, of_rows } = objective.evaluate(case, &mut parts, "", &clean)?;
+    parts.recorded.load(case, "");
+    let Evaluated { noised, denoised, of_rows } = objective.evaluate(case, &parts, "", &clean)?;
     let mut outputs = Outputs::from([
         ("out.noised_input".to_owned(), noised.detach()),
         ("out.denoised".to_owned(), denoised.detach()),

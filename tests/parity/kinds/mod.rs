@@ -14,6 +14,7 @@ mod guider;
 mod loss;
 mod model;
 mod network;
+mod recorded;
 mod sampler;
 mod schedule;
 

@@ -1,16 +1,16 @@
 //! Models of upstream's configs: network, denoiser, conditioner, batch; parameters by upstream's keys.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
-use anneal::conditioner::{Conditioner, Conditions, EmbedderUse, Slot, UcgDraws};
+use anneal::conditioner::{Conditioner, Conditions, Embedder, EmbedderUse, Slot};
 use anneal::config::EmbedderConfig;
 use anneal::data::Batch;
 use anneal::diffusion::{Denoiser, ExtraInputs, SigmaTable, Wrapper};
-use serde_json::json;
-use tch::{Kind, Tensor};
+use serde_json::{Value, json};
+use tch::Tensor;
 
-use super::{network, schedule};
+use super::recorded::{DrawRule, Recorded, Redrawn};
+use super::{encoders, frame_encoders, network, schedule};
 use crate::case::{Case, Outputs};
 use crate::module;
 use crate::options::Options;
@@ -55,15 +55,21 @@ pub fn denoiser(config: &Options) -> Result<Denoiser, String> {
     Ok(Denoiser { scaling, table })
 }
 
-/// Upstream's `GeneralConditioner`, its embedders by plugin, with weights from below `prefix`; and the trained parameters.
-pub fn conditioner(case: &Case, config: &Options, prefix: &str) -> Result<(Conditioner, Vec<Named>), String> {
+/// Upstream's `GeneralConditioner`, its embedders by plugin, with weights from below `prefix`, and what they draw on
+/// record in `recorded`; and the trained parameters.
+pub fn conditioner(
+    case: &Case,
+    config: &Options,
+    prefix: &str,
+    recorded: &Recorded,
+) -> Result<(Conditioner, Vec<Named>), String> {
     if config.kind()? != "general" {
         return Err("only the general conditioner is known".to_owned());
     }
     let mut uses = Vec::new();
     let mut trained = Vec::new();
     for (i, table) in config.tables("emb_models")?.iter().enumerate() {
-        let used = embedder(table)?;
+        let Made { used, unread, draws } = embedder(table)?;
         table.finish()?;
         let embedder = plugins::with(|registry| registry.embedder(&used).map_err(|error| error.to_string()))?;
         let prefix = format!("{prefix}embedders.{i}.");
@@ -78,32 +84,78 @@ pub fn conditioner(case: &Case, config: &Options, prefix: &str) -> Result<(Condi
             }
             params.push(param);
         }
-        if let Some(key) = weights.keys().next() {
+        if let Some(key) = weights.keys().find(|key| !unread.iter().any(|start| key.starts_with(start))) {
             return Err(format!("weight {prefix}{key} is left over"));
         }
+        let embedder: Box<dyn Embedder> = match draws {
+            Some(rule) => Box::new(Redrawn { inner: embedder, rule, recorded: recorded.clone() }),
+            None => embedder,
+        };
         uses.push(EmbedderUse::new(embedder, params, &used));
     }
     config.finish()?;
-    Ok((Conditioner::new(uses, true), trained))
+    Ok((Conditioner::new(uses, true).with_ucg_draws(Box::new(recorded.clone())), trained))
+}
+
+/// What upstream's options make of an embedder.
+pub struct Made {
+    /// The use of ours.
+    pub used: EmbedderConfig,
+    /// Beginnings of the keys that upstream keeps and never reads.
+    pub unread: Vec<String>,
+    /// How it draws, if it does.
+    pub draws: Option<DrawRule>,
+}
+
+/// An entry with its settings, before the conditioner's own keys are among them.
+pub struct Entry {
+    /// Its name.
+    pub plugin: &'static str,
+    /// Its settings; a null is one that is not given.
+    pub settings: Value,
+    /// Beginnings of the keys that upstream keeps and never reads.
+    pub unread: Vec<String>,
+    /// How it draws, if it does.
+    pub draws: Option<DrawRule>,
+}
+
+impl Entry {
+    /// One that draws nothing and reads all its weights.
+    fn plain(plugin: &'static str, settings: Value) -> Self {
+        Self { plugin, settings, unread: Vec::new(), draws: None }
+    }
 }
 
 /// Upstream's embedder as a use of ours.
-pub fn embedder(config: &Options) -> Result<EmbedderConfig, String> {
-    let mut used = match config.kind()?.as_str() {
-        "class" => json!({
-            "plugin": "class", "dim": config.get::<i64>("embed_dim")?, "n_classes": config.or("n_classes", 1000)?,
-            "add_sequence_dim": config.or("add_sequence_dim", false)?,
-        }),
-        "concat_timestep_nd" => json!({ "plugin": "scalar", "dim": config.get::<i64>("outdim")? }),
-        "identity" => json!({ "plugin": "identity" }),
-        other => return Err(format!("no embedder is called `{other}`")),
+pub fn embedder(config: &Options) -> Result<Made, String> {
+    let entry = match config.kind()?.as_str() {
+        "class" => {
+            let settings = json!({
+                "dim": config.get::<i64>("embed_dim")?, "n_classes": config.or("n_classes", 1000)?,
+                "add_sequence_dim": config.or("add_sequence_dim", false)?,
+            });
+            Entry::plain("class", settings)
+        }
+        "concat_timestep_nd" => Entry::plain("scalar", json!({ "dim": config.get::<i64>("outdim")? })),
+        "identity" => Entry::plain("identity", json!({})),
+        "video_prediction_with_encoder" => frame_encoders::video_prediction_entry(config)?,
+        "frozen_openclip_image" => encoders::open_clip_image_entry(config)?,
+        "frozen_openclip_image_prediction" => encoders::open_clip_image_prediction_entry(config)?,
+        "frozen_openclip_text" => encoders::open_clip_text_entry(config)?,
+        "frozen_openclip_text2" => encoders::open_clip_text2_entry(config)?,
+        "frozen_clip" => encoders::clip_text_entry(config)?,
+        other => return Err(format!("no embedder of a conditioner is called `{other}`")),
     };
+    let Value::Object(mut used) = entry.settings else { return Err("settings are no table".to_owned()) };
+    used.retain(|_, value| !value.is_null());
+    used.insert("plugin".to_owned(), json!(entry.plugin));
     for key in ["input_key", "input_keys", "is_trainable", "ucg_rate", "legacy_ucg_value"] {
         if let Some(value) = config.raw(key).filter(|value| !value.is_null()) {
-            used[key] = value.clone();
+            used.insert(key.to_owned(), value.clone());
         }
     }
-    serde_json::from_value(used).map_err(|error| error.to_string())
+    let used = serde_json::from_value(Value::Object(used)).map_err(|error| error.to_string())?;
+    Ok(Made { used, unread: entry.unread, draws: entry.draws })
 }
 
 /// A batch of the inputs below `prefix`. Each row is a scene where rows are dropped one by one; else all are one.
@@ -123,44 +175,6 @@ pub fn batch(case: &Case, prefix: &str, rows: i64, by_row: bool) -> Result<Batch
 /// What the network is given besides conditions.
 pub fn extra(batch: &Batch, keys: &[String]) -> Result<ExtraInputs, String> {
     ExtraInputs::from_batch(batch, keys).map_err(|error| error.to_string())
-}
-
-/// Dropping as the case's masks say: 1 keeps a row. Masks come in the order in which outputs are dropped.
-pub struct Masks {
-    masks: Vec<Vec<f64>>,
-    order: Mutex<Vec<String>>,
-}
-
-impl Masks {
-    /// Masks `in.PREFIX.0` and so on.
-    pub fn new(case: &Case, prefix: &str) -> Self {
-        let numbers = |t: &Tensor| Vec::<f64>::try_from(t.to_kind(Kind::Double).flatten(0, -1)).unwrap_or_default();
-        Self { masks: case.numbered(prefix).iter().map(numbers).collect(), order: Mutex::default() }
-    }
-
-    /// The same, but 1 drops a row.
-    pub fn inverted(mut self) -> Self {
-        self.masks.iter_mut().flatten().for_each(|mask| *mask = 1.0 - *mask);
-        self
-    }
-
-    /// Whether there is any.
-    pub fn any(&self) -> bool {
-        !self.masks.is_empty()
-    }
-}
-
-impl UcgDraws for Masks {
-    fn uniforms(&self, _: u64, purpose: &str, sample_id: u64, count: usize) -> Vec<f64> {
-        let mut order = self.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let place = order.iter().position(|known| known == purpose).unwrap_or_else(|| {
-            order.push(purpose.to_owned());
-            order.len() - 1
-        });
-        let first = sample_id as usize * count;
-        // 1 is above every rate, 0 below.
-        self.masks[place][first..first + count].to_vec()
-    }
 }
 
 /// Conditions as outputs `PREFIX.vector` and so on.

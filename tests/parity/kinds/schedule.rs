@@ -101,14 +101,13 @@ pub fn sigma_sampling(config: &Options) -> Result<PluginUse, String> {
         "discrete" => {
             let num_idx: u64 = config.get("num_idx")?;
             let flip: bool = config.or("flip", true)?;
-            if config.or("do_append_zero", false)? {
-                return Err("sigma 0 is no noise level to train at: `do_append_zero` is refused".to_owned());
-            }
+            let append_zero: bool = config.or("do_append_zero", false)?;
             let grid = discretization(&config.table("discretization_config")?)?;
             config.finish()?;
             let mut params = grid.params;
             params.insert("discretization".to_owned(), json!(grid.plugin));
             params.insert("num_idx".to_owned(), json!(num_idx));
+            params.insert("do_append_zero".to_owned(), json!(append_zero));
             params.insert("flip".to_owned(), json!(flip));
             Ok(plugins::named("discrete", params))
         }

@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: everything a build needs that cargo does not fetch.
 
+mod clips;
 mod cuda;
 mod fox;
 mod libtorch;
@@ -29,6 +30,16 @@ pub fn run(paths: &Paths, cuda: bool) -> Result<(), Failure> {
         cuda::ensure(paths, &libtorch)?;
     }
     Ok(())
+}
+
+/// Fetches the data that only some configs need.
+///
+/// # Errors
+/// When it cannot be fetched or written.
+pub fn data(paths: &Paths) -> Result<(), Failure> {
+    let _lock = lock(paths)?;
+    fox::ensure(paths)?;
+    clips::ensure(paths)
 }
 
 /// Two set-ups at once would unpack into each other; the second waits for the first.

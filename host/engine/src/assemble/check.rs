@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::conditioner::{Conditions, Slot};
-use crate::config::{Loaded, NetworkConfig, Problem, RunConfig};
+use crate::config::{Loaded, NetworkConfig, Problem, RunKind};
 use crate::data::Batch;
 use crate::plugin::Registry;
 
 /// All that is wrong with the plugins a config names, without executing anything of theirs. Where nothing is, their
 /// settings' defaults are written into the config.
-pub fn check_plugins(loaded: &mut Loaded, registry: &Registry) -> Vec<Problem> {
+pub fn check_plugins<C: RunKind>(loaded: &mut Loaded<C>, registry: &Registry) -> Vec<Problem> {
     let named: Vec<_> =
         loaded.config.plugin_refs().into_iter().map(|used| (used.pointer, used.kind, used.name.to_owned())).collect();
     let mut problems = Vec::new();
@@ -23,10 +23,12 @@ pub fn check_plugins(loaded: &mut Loaded, registry: &Registry) -> Vec<Problem> {
 }
 
 /// Batch entries that the config names and the source does not give.
-pub fn check_entries(loaded: &Loaded, batch: &Batch) -> Vec<Problem> {
+pub fn check_entries<C: RunKind>(loaded: &Loaded<C>, batch: &Batch) -> Vec<Problem> {
     let known: BTreeSet<&String> =
         batch.tensors.keys().chain(batch.texts.keys()).chain(batch.integers.keys()).collect();
-    named_entries(&loaded.config)
+    loaded
+        .config
+        .batch_entries()
         .into_iter()
         .filter(|(_, key)| !known.contains(key))
         .map(|(pointer, key)| {
@@ -38,22 +40,6 @@ pub fn check_entries(loaded: &Loaded, batch: &Batch) -> Vec<Problem> {
             )
         })
         .collect()
-}
-
-fn named_entries(config: &RunConfig) -> Vec<(String, String)> {
-    let mut named = vec![("/model/input_key".to_owned(), config.model.input_key.clone())];
-    for (i, key) in config.model.extra_inputs.iter().enumerate() {
-        named.push((format!("/model/extra_inputs/{i}"), key.clone()));
-    }
-    for (i, embedder) in config.model.embedders.iter().enumerate() {
-        if let Some(key) = &embedder.input_key {
-            named.push((format!("/model/embedders/{i}/input_key"), key.clone()));
-        }
-        for (j, key) in embedder.input_keys.iter().flatten().enumerate() {
-            named.push((format!("/model/embedders/{i}/input_keys/{j}"), key.clone()));
-        }
-    }
-    named
 }
 
 /// Widths that a network is told in the config and that the data and the embedders must agree with.
@@ -117,6 +103,12 @@ pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) 
     let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
     let concat = width(Slot::Concat).unwrap_or(0);
     let mut problems = check_views(loaded, conditions);
+    if let Some(concat) = conditions.get(Slot::Concat).filter(|concat| concat.size()[2..] != latent[1..]) {
+        let (size, wanted) = (&concat.size()[2..], &latent[1..]);
+        let message = format!("the concatenated conditions have {size:?} rows and columns, the latents {wanted:?}");
+        let help = "concatenate conditions of the latents' size: encoded ones, or pictures scaled down";
+        problems.push(loaded.problem("/model/embedders", message, help));
+    }
     let mut differ = |key: &str, has: i64, needs: i64, because: String| {
         if has != needs {
             let message = format!("is {has}, but {because}");

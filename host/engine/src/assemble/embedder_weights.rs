@@ -1,6 +1,7 @@
 //! Embedders that start from published weights.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use anneal_torch::grad_mode;
@@ -18,12 +19,17 @@ use crate::weights::{self, Named, other_prefix};
 pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), AssembleError> {
     let mut problems = Vec::new();
     let mut copies = Vec::new();
+    // Embedders that share their weights share the reading of them.
+    let mut files: HashMap<&Path, Vec<Named>> = HashMap::new();
     for (i, used) in loaded.config.model.embedders.iter().enumerate() {
         let Some(path) = &used.weights else { continue };
         let prefix = format!("conditioner.embedders.{i}.");
         let own: Vec<(&str, &Tensor)> =
             have.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor))).collect();
-        let given = weights::read(path).map_err(CheckpointError::from)?;
+        let given = match files.entry(path) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(place) => place.insert(weights::read(path).map_err(CheckpointError::from)?),
+        };
         let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         match matched(used, &own, &given) {
             Ok(pairs) => copies.extend(pairs),

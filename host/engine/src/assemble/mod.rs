@@ -1,16 +1,26 @@
 //! A checked config to a runnable model and trainer.
 
+mod any;
+mod autoencoder;
 mod check;
 mod device;
-mod first_stage;
+mod diffusion;
 mod embedder_weights;
+mod evaluate;
+mod first_stage;
 mod model;
+mod plan;
 mod project;
 mod run;
+mod shared_weights;
+mod weights_file;
 
+pub use any::AnyProject;
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
-pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, build_model};
+pub use evaluate::{EvaluateSettings, Evaluation, evaluate};
+pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
+pub use plan::{Plan, PlannedPart};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, TrainedRun};
 

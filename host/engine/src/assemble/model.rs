@@ -2,12 +2,15 @@
 
 use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet};
 use anneal_torch::random::Stream;
+use anneal_torch::tensor::empty_meta;
 use tch::{Device, Kind, Tensor};
 
 use super::AssembleError;
+use super::shared_weights::SharedWeights;
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
-use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer};
+use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
+use crate::error::{ComponentError, ErrorCode};
 use crate::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use crate::plugin::Registry;
 use crate::weights::Named;
@@ -22,7 +25,8 @@ pub const FIRST_STAGE_PREFIX: &str = "first_stage_model.";
 pub struct Built {
     /// The model.
     pub model: Model,
-    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's.
+    /// Every parameter and buffer by checkpoint key: the network's, embedders', the first stage's. Those of frozen
+    /// embedders that start from the same key of the same file share memory.
     pub weights: Vec<Named>,
     /// Those that are optimised, the network's first.
     pub trained: Vec<Named>,
@@ -30,11 +34,38 @@ pub struct Built {
     pub num_network: usize,
 }
 
-/// Builds the model of `config` on `device`, its tensors initialised from the run's seed.
+/// Where tensors live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On a device.
+    Device(Device),
+    /// Nowhere: they have shapes and no values, so a model of any size costs nothing.
+    Meta,
+}
+
+impl Place {
+    /// A place for the parameters of a network.
+    pub(super) fn params(self, seed: u64) -> Params {
+        match self {
+            Self::Device(device) => Params::new(device, seed),
+            Self::Meta => Params::meta(),
+        }
+    }
+
+    fn initial(self, key: &str, decl: &ParamDecl, seed: u64) -> Result<Tensor, AssembleError> {
+        match self {
+            Self::Device(device) => Ok(initial(key, decl, seed).to_device(device)),
+            Self::Meta => empty_meta(&decl.shape, Kind::Float)
+                .map_err(|error| ComponentError::new(key, ErrorCode::InvalidConfig, error.to_string()).into()),
+        }
+    }
+}
+
+/// Builds the model of `config`, its tensors initialised from the run's seed.
 ///
 /// # Errors
 /// When a plugin cannot be loaded or refuses its settings.
-pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) -> Result<Built, AssembleError> {
+pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) -> Result<Built, AssembleError> {
     let compute = (config.run.precision == Precision::Bf16).then_some(Kind::BFloat16);
     let denoiser = denoiser(config, registry)?;
     let embedders: Vec<(Box<dyn Embedder>, &EmbedderConfig)> = config
@@ -44,7 +75,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
         .map(|used| Ok((registry.embedder(used)?, used)))
         .collect::<Result<_, AssembleError>>()?;
 
-    let params = Params::new(device, config.run.seed);
+    let params = place.params(config.run.seed);
     let network: Box<dyn Network> = match &config.model.network {
         NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
         NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
@@ -54,20 +85,24 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
     let mut trained = Vec::new();
     for param in params.into_entries() {
         let named = (format!("{NETWORK_PREFIX}{}", param.path), param.tensor);
-        if param.kind == ParamKind::Trained {
+        let is_trained = param.kind == ParamKind::Trained && chooses(config.model.trainable.as_deref(), &param.path);
+        let _ = named.1.set_requires_grad(is_trained);
+        if is_trained {
             trained.push((named.0.clone(), named.1.shallow_clone()));
         }
         weights.push(named);
     }
     let num_network = trained.len();
 
+    let mut shared = SharedWeights::default();
     let mut uses = Vec::with_capacity(embedders.len());
     for (i, (embedder, used)) in embedders.into_iter().enumerate() {
         let mut tensors = Vec::new();
         for decl in embedder.params() {
             let name = format!("conditioner.embedders.{i}.{}", decl.name);
             let is_trained = used.is_trainable && !decl.buffer;
-            let tensor = initial(&name, decl, config.run.seed).to_device(device).set_requires_grad(is_trained);
+            let make = || place.initial(&name, decl, config.run.seed);
+            let tensor = shared.get(used, decl, make)?.set_requires_grad(is_trained);
             if is_trained {
                 trained.push((name.clone(), tensor.shallow_clone()));
             }
@@ -77,7 +112,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
         uses.push(EmbedderUse::new(embedder, tensors, used));
     }
 
-    let (first_stage, frozen) = first_stage(config, device);
+    let (first_stage, frozen) = first_stage(config, place);
     weights.extend(frozen);
     let first_stage_compute = if config.model.disable_first_stage_autocast { None } else { compute };
     let first_stage = LatentCodec::new(
@@ -98,11 +133,11 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, device: Device) 
 }
 
 /// The first stage and its tensors, which are never optimised.
-fn first_stage(config: &RunConfig, device: Device) -> (Box<dyn FirstStage>, Vec<Named>) {
+fn first_stage(config: &RunConfig, place: Place) -> (Box<dyn FirstStage>, Vec<Named>) {
     let Some(settings) = config.model.first_stage.autoencoder() else {
         return (Box::new(IdentityFirstStage), Vec::new());
     };
-    let params = Params::new(device, config.run.seed);
+    let params = place.params(config.run.seed);
     let first_stage = AutoencoderFirstStage::new(&settings, &params.root());
     let frozen = params
         .into_entries()

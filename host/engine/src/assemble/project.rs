@@ -4,30 +4,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tch::Device;
 
-use super::embedder_weights::load_embedders;
-use super::first_stage::load_first_stage;
-use super::{AssembleError, build_model, check_entries, check_plugins, check_widths, device};
-use crate::conditioner::Pass;
+use super::{AssembleError, check_entries, check_plugins};
 use crate::config::{
-    Environment, Loaded, OptimizerConfig, PluginKind, Problems, RunConfig, load_with, schema_with_plugins,
+    DataConfig, Environment, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind,
+    SourceConfig, TrainConfig, load_with, schema_with_plugins,
 };
-use crate::data::{self, Loader, Source};
-use crate::diffusion::{Loss, Sampling};
+use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
-use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
-use crate::trainer::{AdamW, AdamWSettings, Ema, FlatParams, Preview, Schedule, TrainState, Trainer};
-use crate::weights;
+use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
+use crate::trainer::{Objective, Rates, Schedule, TrainState, Trainer};
 
 /// A checked config and its plugins.
-pub struct Project {
+pub struct Project<C = RunConfig> {
     /// The config.
-    pub loaded: Loaded,
+    pub loaded: Loaded<C>,
     /// The plugins that were found.
     pub registry: Registry,
 }
 
-impl Project {
+/// What a trainer is made of beyond what all kinds of run have in their configs.
+pub(super) struct BuiltRun {
+    pub(super) objective: Box<dyn Objective>,
+    pub(super) state: TrainState,
+    pub(super) rates: Rates,
+    pub(super) train: TrainConfig,
+    pub(super) logging: LoggingConfig,
+    pub(super) validate_every_steps: Option<u64>,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) device: Device,
+}
+
+impl<C: RunKind> Project<C> {
     /// Reads the config at `path` with `sets` on top, finds plugins, and checks that all fits.
     ///
     /// # Errors
@@ -39,9 +48,9 @@ impl Project {
         env: &Environment,
     ) -> Result<Self, AssembleError> {
         let mut found = None;
-        let loaded = load_with(path, sets, |loaded| {
-            let search = SearchPath::new(&loaded.config.plugins.dirs, plugin_dirs, env);
-            match Registry::discover(&search, &loaded.config.plugins.require) {
+        let loaded = load_with(path, sets, |loaded: &mut Loaded<C>| {
+            let search = SearchPath::new(&loaded.config.plugins().dirs, plugin_dirs, env);
+            match Registry::discover(&search, &loaded.config.plugins().require) {
                 Ok(registry) => {
                     let problems = check_plugins(loaded, &registry);
                     found = Some(Ok(registry));
@@ -61,7 +70,7 @@ impl Project {
     }
 
     /// The config.
-    pub fn config(&self) -> &RunConfig {
+    pub fn config(&self) -> &C {
         &self.loaded.config
     }
 
@@ -70,127 +79,10 @@ impl Project {
     /// # Errors
     /// When it cannot be opened, its first sample cannot be read, or entries are missing.
     pub fn source(&self) -> Result<Arc<dyn Source>, AssembleError> {
-        let source = data::open(&self.config().data)?;
-        let first = data::preview_batch(source.clone(), &self.config().data, self.config().run.seed, 1)?;
+        let source = data::open(self.config().data())?;
+        let first = data::preview_batch(source.clone(), self.config().data(), self.config().run().seed, 1)?;
         let problems = check_entries(&self.loaded, &first);
         if problems.is_empty() { Ok(source) } else { Err(Problems(problems).into()) }
-    }
-
-    /// The objective.
-    ///
-    /// # Errors
-    /// When a plugin cannot be loaded.
-    pub fn loss(&mut self) -> Result<Loss, AssembleError> {
-        let loss = self.loaded.config.loss.clone();
-        Ok(Loss {
-            distance: loss.distance,
-            sigma_per: loss.sigma_per,
-            offset_noise_level: loss.offset_noise_level,
-            sigma_sampler: self.registry.sigma_sampler(&loss.sigma_sampling)?,
-            weighting: self.registry.weighting(&loss.weighting)?,
-        })
-    }
-
-    /// How samples are made; `num_views` views lie beside each other in a scene's frames.
-    ///
-    /// # Errors
-    /// When a plugin cannot be loaded.
-    pub fn sampling(&mut self, num_views: u32) -> Result<Sampling, AssembleError> {
-        let sampling = self.loaded.config.sampling.clone();
-        let guidance = sampling.guidance.as_ref().map(|used| self.registry.guidance(used)).transpose()?;
-        Ok(Sampling {
-            num_steps: sampling.num_steps,
-            sampler: self.registry.sampler(&sampling.sampler)?,
-            discretization: self.registry.discretization(&sampling.discretization)?,
-            guidance,
-            force_uc_zero: sampling.force_uc_zero,
-            additional_cond_keys: sampling.additional_cond_keys,
-            num_views,
-        })
-    }
-
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
-    ///
-    /// # Errors
-    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
-    /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
-        let config = self.loaded.config.clone();
-        let device = device(&config.run)?;
-        if let Some(threads) = config.run.threads {
-            tch::set_num_threads(threads);
-        }
-        let checkpoints = CheckpointDir::of_run(&config.run.dir);
-        if !resume && let Some((step, path)) = checkpoints.list()?.pop() {
-            let reason = format!(
-                "the folder already holds a run, at step {step}; add --resume, or set run.dir to another folder"
-            );
-            return Err(CheckpointError::Misfit { path, reason }.into());
-        }
-        let source = self.source()?;
-        let preview =
-            data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
-        let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
-        let loss = self.loss()?;
-        let sampling = self.sampling(num_views)?;
-        let OptimizerConfig::Adamw { learning_rate, betas, eps, weight_decay, schedule } = &config.optimizer;
-        let schedule = schedule.as_ref().map(|used| self.registry.learning_rate(used)).transpose()?;
-
-        let built = build_model(&config, &mut self.registry, device)?;
-        if !resume {
-            load_embedders(&self.loaded, &built.weights)?;
-            load_first_stage(&config, &built.weights)?;
-        }
-        let preview = preview.to_device(device);
-        self.check_widths(&built.model, &preview)?;
-        let optimizer = AdamW::new(
-            FlatParams::new(built.trained),
-            AdamWSettings { betas: *betas, eps: *eps, weight_decay: *weight_decay },
-        );
-        let mut state = TrainState { position: Default::default(), weights: built.weights, optimizer, ema: None };
-        if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
-            let given = weights::read(path).map_err(CheckpointError::from)?;
-            let report = state.start_from(&given, path)?;
-            if !report.is_empty() {
-                tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());
-            }
-        }
-        // After the weights are loaded, so that the average starts from them.
-        state.ema = config
-            .ema
-            .as_ref()
-            .map(|ema| Ema::new(state.optimizer.params(), built.num_network, ema.decay, ema.warm_up));
-
-        let previews = config.logging.preview_every_steps.map(|every| {
-            (
-                every,
-                Preview {
-                    batch: preview,
-                    sampling,
-                    use_ema: config.sampling.use_ema,
-                    format: config.logging.clip_format,
-                    fps: config.logging.clip_fps,
-                },
-            )
-        });
-        let mut trainer = Trainer {
-            model: built.model,
-            loss,
-            state,
-            schedule: Schedule::new(*learning_rate, schedule),
-            settings: config.train.clone(),
-            seed: config.run.seed,
-            dir: config.run.dir.clone(),
-            config: self.resolved()?,
-            plugins: self.registry.used(),
-            metrics_every_steps: config.logging.metrics_every_steps,
-            preview: previews,
-        };
-        if resume {
-            trainer.resume()?;
-        }
-        let loader = Loader::new(source, &config.data, config.run.seed, device, trainer.state.position.batches)?;
-        Ok((trainer, loader))
     }
 
     /// The resolved config as TOML.
@@ -204,19 +96,80 @@ impl Project {
         })
     }
 
-    fn check_widths(&self, model: &crate::diffusion::Model, batch: &data::Batch) -> Result<(), AssembleError> {
-        let seed = self.config().run.seed;
-        let conditions = model.conditioner.embed(batch, Pass { seed, training: false, force_zero: &[] })?;
-        let size = model.input(batch)?.size();
-        let [_, c, h, w] = size[..] else {
-            let message = format!("`{}` is {size:?}; it must be [n, c, h, w]", model.input_key);
-            return Err(
-                Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
-            );
-        };
-        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions);
-        if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
+    /// Refuses a folder that already holds a run.
+    pub(super) fn refuse_used_folder(&self) -> Result<(), AssembleError> {
+        let checkpoints = CheckpointDir::of_run(&self.config().run().dir);
+        match checkpoints.list()?.pop() {
+            None => Ok(()),
+            Some((step, path)) => {
+                let reason = format!(
+                    "the folder already holds a run, at step {step}; add --resume, or set run.dir to another folder"
+                );
+                Err(CheckpointError::Misfit { path, reason }.into())
+            }
+        }
     }
+
+    /// The scenes of a validation, on `device`: of `held_out`, or else of the training source.
+    pub(super) fn validation_scenes(
+        &self,
+        held_out: Option<&SourceConfig>,
+        scenes: usize,
+        device: Device,
+    ) -> Result<Vec<Batch>, AssembleError> {
+        let config = self.config();
+        let source = held_out.unwrap_or(&config.data().source);
+        let data = DataConfig { source: source.clone(), ..config.data().clone() };
+        let batches = data::single_scenes(data::open(&data)?, &data, config.run().seed, scenes)?;
+        let problems = match batches.first() {
+            Some(first) if held_out.is_some() => check_entries(&self.loaded, first),
+            _ => Vec::new(),
+        };
+        if !problems.is_empty() {
+            return Err(Problems(problems).into());
+        }
+        Ok(batches.iter().map(|batch| batch.to_device(device)).collect())
+    }
+
+    /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.
+    pub(super) fn trainer_of(&self, built: BuiltRun, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+        let BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device } = built;
+        let (run, data) = (self.config().run(), self.config().data());
+        let mut trainer = Trainer {
+            objective,
+            state,
+            rates,
+            settings: train,
+            seed: run.seed,
+            dir: run.dir.clone(),
+            config: self.resolved()?,
+            plugins: self.registry.used(),
+            metrics_every_steps: logging.metrics_every_steps,
+            preview_every_steps: logging.preview_every_steps,
+            validate_every_steps,
+        };
+        if resume {
+            trainer.resume()?;
+        }
+        let loader = Loader::new(source, data, run.seed, device, trainer.state.position.batches)?;
+        Ok((trainer, loader))
+    }
+
+    /// The learning rate that an optimizer's settings give.
+    pub(super) fn schedule(&mut self, settings: &OptimizerConfig) -> Result<Schedule, AssembleError> {
+        let schedule = settings.schedule().map(|used| self.registry.learning_rate(used)).transpose()?;
+        Ok(Schedule::new(settings.learning_rate(), schedule))
+    }
+}
+
+/// Starts `state` from the weights at `path`, and warns of keys that do not meet.
+pub(super) fn start_from(state: &mut TrainState, network: &str, path: &Path) -> Result<(), AssembleError> {
+    let given = checkpoint::read_weights(path)?;
+    let report = state.start_from(&given, network, path)?;
+    if !report.is_empty() {
+        tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());
+    }
+    Ok(())
 }
 
 /// The plugins that are found without a config.
@@ -231,9 +184,9 @@ pub fn plugins(plugin_dirs: &[PathBuf], env: &Environment) -> Result<Registry, P
 ///
 /// # Errors
 /// As [`plugins`].
-pub fn schema(plugin_dirs: &[PathBuf], env: &Environment) -> Result<Value, PluginError> {
+pub fn schema<C: RunKind>(plugin_dirs: &[PathBuf], env: &Environment) -> Result<Value, PluginError> {
     let registry = plugins(plugin_dirs, env)?;
     let entries: Vec<(PluginKind, String, Value)> =
         registry.entries().map(|entry| (entry.kind(), entry.name().to_owned(), entry.schema().clone())).collect();
-    Ok(schema_with_plugins(&entries))
+    Ok(schema_with_plugins::<C>(&entries))
 }

@@ -1,15 +1,17 @@
 //! A trained run, opened to be sampled from.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use super::{AssembleError, NETWORK_PREFIX, Project, build_model, device};
-use crate::config::{Environment, PluginUse, RunConfig};
+use super::{AssembleError, Place, Project, build_model, device};
+use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
+use crate::trainer::assign;
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError, Snapshot};
+use crate::weights::Named;
 
 /// What sampling may change of a run's settings.
 #[derive(Debug, Clone, Default)]
@@ -53,18 +55,14 @@ impl TrainedRun {
         plugin_dirs: &[PathBuf],
         env: &Environment,
     ) -> Result<Self, AssembleError> {
-        let checkpoints = CheckpointDir::of_run(dir);
-        let path = match settings.checkpoint {
-            None => checkpoints.latest()?,
-            Some(step) => {
-                let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
-                let reason = || format!("there is no checkpoint of step {step}");
-                found
-                    .ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })?
-            }
-        };
+        let path = checkpoint_of(dir, settings.checkpoint)?;
         let snapshot = checkpoint::load(&path)?;
-        let mut project = Project::open(&path.join(checkpoint::CONFIG), &[], plugin_dirs, env)?;
+        let config = path.join(checkpoint::CONFIG);
+        if kind_of_run(&config, &[])? == KindOfRun::Autoencoder {
+            let reason = "an autoencoder was trained, of which nothing can be sampled; its pictures are in `previews`";
+            return Err(CheckpointError::Misfit { path: dir.to_owned(), reason: reason.to_owned() }.into());
+        }
+        let mut project = Project::<RunConfig>::open(&config, &[], plugin_dirs, env)?;
         if let Some(num_steps) = settings.num_steps {
             project.loaded.config.sampling.num_steps = num_steps;
         }
@@ -77,7 +75,7 @@ impl TrainedRun {
         let batch = data::preview_batch(project.source()?, &config.data, seed, settings.num.max(1))?;
         let num_views = batch.integers.get("num_views").map_or(1, |views| *views as u32);
         let sampling = project.sampling(num_views)?;
-        let built = build_model(&config, &mut project.registry, device)?;
+        let built = build_model(&config, &mut project.registry, Place::Device(device))?;
         load_weights(&built.weights, &snapshot, config.sampling.use_ema, &path)?;
         Ok(Self {
             model: built.model,
@@ -90,25 +88,39 @@ impl TrainedRun {
     }
 }
 
-fn load_weights(
-    weights: &[(String, Tensor)],
+/// The checkpoint of the run in `dir` at `step`, or its newest.
+pub(super) fn checkpoint_of(dir: &Path, step: Option<u64>) -> Result<PathBuf, CheckpointError> {
+    let checkpoints = CheckpointDir::of_run(dir);
+    let Some(step) = step else { return checkpoints.latest() };
+    let found = checkpoints.list()?.into_iter().find(|(s, _)| *s == step).map(|(_, path)| path);
+    let reason = || format!("there is no checkpoint of step {step}");
+    found.ok_or_else(|| CheckpointError::Misfit { path: checkpoints.path().to_owned(), reason: reason() })
+}
+
+/// Copies a checkpoint's weights into a model's: averaged ones where there are any and they are wanted.
+pub(super) fn load_weights(
+    weights: &[Named],
     snapshot: &Snapshot,
     use_ema: bool,
     path: &Path,
 ) -> Result<(), CheckpointError> {
-    let _no_grad = grad_mode::no_grad();
-    let find =
-        |named: &[(String, Tensor)], name: &str| named.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
+    let by_key = |named: &'_ [Named]| -> HashMap<String, Tensor> {
+        named.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    };
+    let (model, ema) = (by_key(&snapshot.model), by_key(&snapshot.ema));
+    let value_of = |name: &str| {
+        let averaged = ema.get(name).filter(|_| use_ema);
+        averaged.or_else(|| model.get(name))
+    };
     for (name, tensor) in weights {
-        let averaged = if use_ema && name.starts_with(NETWORK_PREFIX) { find(&snapshot.ema, name) } else { None };
-        let Some(value) = averaged.or_else(|| find(&snapshot.model, name)) else {
+        let Some(value) = value_of(name) else {
             return Err(CheckpointError::Misfit { path: path.to_owned(), reason: format!("`{name}` is missing") });
         };
         if value.size() != tensor.size() {
             let reason = format!("`{name}` has shape {:?}; this model's has {:?}", value.size(), tensor.size());
             return Err(CheckpointError::Misfit { path: path.to_owned(), reason });
         }
-        tensor.shallow_clone().copy_(&value);
     }
+    assign(weights, value_of);
     Ok(())
 }

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::PathPattern;
 use super::suggest::{closest, did_you_mean};
-use super::{DataConfig, EmbedderConfig, ModelConfig, NetworkConfig, OptimizerConfig, PluginsConfig};
-use super::{SamplingConfig, SourceConfig};
+use super::{AutoencoderLossConfig, AutoencoderSection, FirstStageConfig, LossConfig, OptimizerConfig, PluginsConfig};
+use super::{ClipConfig, MeshOrbitConfig, VideoDirConfig, VideoListConfig};
+use super::{DataConfig, Distance, EmbedderConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
+
+mod autoencoder;
 
 /// Entries of a batch that a network may take as they are.
 const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
@@ -14,7 +21,7 @@ const IMAGE_CHANNELS: u32 = 3;
 
 /// A fault, and the JSON pointer of the setting to blame.
 #[derive(Debug, PartialEq)]
-pub(super) struct Finding {
+pub struct Finding {
     pub(super) pointer: String,
     pub(super) message: String,
     pub(super) help: String,
@@ -24,45 +31,77 @@ fn finding(pointer: impl Into<String>, message: impl Into<String>, help: impl In
     Finding { pointer: pointer.into(), message: message.into(), help: help.into() }
 }
 
-/// The sections of a config that could be read.
-#[derive(Debug, Default)]
-pub(super) struct Sections {
-    pub(super) plugins: Option<PluginsConfig>,
-    pub(super) data: Option<DataConfig>,
-    pub(super) model: Option<ModelConfig>,
-    pub(super) optimizer: Option<OptimizerConfig>,
-    pub(super) sampling: Option<SamplingConfig>,
+/// A section that can be read in spite of faults elsewhere, so that what does not fit is found in the same go.
+fn section<T: DeserializeOwned>(config: &Value, name: &str) -> Option<T> {
+    serde_json::from_value(config.get(name)?.clone()).ok()
 }
 
-/// Everything that does not fit, within sections and between them.
-pub(super) fn findings(sections: &Sections) -> Vec<Finding> {
+/// Everything that does not fit in the config of a diffusion model, within sections and between them.
+pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
-    if let Some(plugins) = &sections.plugins {
-        versions(plugins, &mut found);
-    }
-    if let Some(data) = &sections.data {
-        source(&data.source, &mut found);
-    }
-    if let Some(model) = &sections.model {
+    common(config, &mut found);
+    let data: Option<DataConfig> = section(config, "data");
+    let model: Option<ModelConfig> = section(config, "model");
+    if let Some(model) = &model {
         embedders(&model.embedders, &mut found);
         network(model, &mut found);
-        first_stage(model, &mut found);
+        patterns("/model/trainable", model.trainable.as_deref(), &mut found);
+        first_stage("/model/first_stage", &model.first_stage, &mut found);
     }
-    if let Some(OptimizerConfig::Adamw { betas, .. }) = &sections.optimizer {
-        for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
-            let message = format!("{beta} is no decay rate");
-            found.push(finding(format!("/optimizer/betas/{idx}"), message, "give a number from 0 to below 1"));
-        }
-    }
-    if let (Some(data), Some(model)) = (&sections.data, &sections.model) {
+    if let (Some(data), Some(model)) = (&data, &model) {
         frames(&data.source, model, &mut found);
         classes(&data.source, model, &mut found);
         pixels(&data.source, model, &mut found);
     }
-    if let (Some(model), Some(sampling)) = (&sections.model, &sections.sampling) {
-        force_uc_zero(model, sampling, &mut found);
+    if let (Some(model), Some(loss)) = (&model, section::<LossConfig>(config, "loss")) {
+        perceptual(model, &loss, &mut found);
+    }
+    if let (Some(model), Some(sampling)) = (&model, section::<SamplingConfig>(config, "sampling")) {
+        force_uc_zero(model, &sampling, &mut found);
     }
     found
+}
+
+/// Everything that does not fit in the config of an autoencoder, within sections and between them.
+pub(super) fn of_autoencoder(config: &Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    common(config, &mut found);
+    let data: Option<DataConfig> = section(config, "data");
+    let trained: Option<AutoencoderSection> = section(config, "autoencoder");
+    let loss: Option<AutoencoderLossConfig> = section(config, "loss");
+    if let Some(trained) = &trained {
+        autoencoder::network(trained, &mut found);
+    }
+    if let Some(adversary) = loss.as_ref().and_then(|loss| loss.discriminator.as_ref()) {
+        optimizer("/loss/discriminator/optimizer", &adversary.optimizer, &mut found);
+    }
+    if let (Some(trained), Some(loss)) = (&trained, &loss) {
+        autoencoder::terms(trained, loss, &mut found);
+    }
+    if let (Some(data), Some(trained)) = (&data, &trained) {
+        autoencoder::pixels(sides(&data.source), trained, loss.as_ref(), &mut found);
+    }
+    found
+}
+
+/// What the configs of all kinds of run have.
+fn common(config: &Value, found: &mut Vec<Finding>) {
+    if let Some(plugins) = section(config, "plugins") {
+        versions(&plugins, found);
+    }
+    if let Some(data) = section::<DataConfig>(config, "data") {
+        source(&data.source, found);
+    }
+    if let Some(settings) = section(config, "optimizer") {
+        optimizer("/optimizer", &settings, found);
+    }
+}
+
+fn patterns(at: &str, patterns: Option<&[String]>, found: &mut Vec<Finding>) {
+    for (idx, _) in patterns.iter().copied().flatten().enumerate().filter(|(_, text)| PathPattern::new(text).is_none())
+    {
+        found.push(finding(format!("{at}/{idx}"), "is empty", "write a pattern of keys, as \"*.attn1.*\""));
+    }
 }
 
 fn versions(plugins: &PluginsConfig, found: &mut Vec<Finding>) {
@@ -95,9 +134,57 @@ fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
                 let message = format!("the range starts at {low}, above its end {high}");
                 found.push(finding("/data/source/elevation_deg", message, format!("write [{high:?}, {low:?}]")));
             }
+            orbit_ranges(orbit, found);
         }
         SourceConfig::FramesDir(_) => {}
+        SourceConfig::Webdataset(shards) => {
+            if let Some(clip) = &shards.clip {
+                clip_ranges(clip, found);
+            }
+            if shards.resize && shards.size.is_none() {
+                let help = "add `size`, rows and columns; or take `resize` out";
+                found.push(finding("/data/source/resize", "there is no `size` to scale pictures to", help));
+            }
+        }
+        SourceConfig::VideoDir(VideoDirConfig { clip, .. }) | SourceConfig::VideoList(VideoListConfig { clip, .. }) => {
+            clip_ranges(clip, found);
+        }
+        SourceConfig::MultiviewDir(views) => strides("/data/source/stride", views.stride, found),
     }
+}
+
+fn orbit_ranges(orbit: &MeshOrbitConfig, found: &mut Vec<Finding>) {
+    strides("/data/source/time_stride", orbit.time_stride, found);
+    parts("/data/source/within", orbit.within, found);
+    let [from, to] = orbit.turn_deg;
+    if from > to {
+        let message = format!("the range starts at {from}, above its end {to}");
+        found.push(finding("/data/source/turn_deg", message, format!("write [{to:?}, {from:?}]")));
+    }
+    let given = orbit.azimuths_deg.len();
+    if given != 0 && given != orbit.num_views as usize {
+        let message = format!("has {given} angles for {} views", orbit.num_views);
+        found.push(finding("/data/source/azimuths_deg", message, "give each view its angle, or none at all"));
+    }
+}
+
+fn strides(pointer: &str, [least, most]: [u32; 2], found: &mut Vec<Finding>) {
+    if least > most {
+        let message = format!("the range starts at {least}, above its end {most}");
+        found.push(finding(pointer, message, format!("write [{most}, {least}]")));
+    }
+}
+
+fn parts(pointer: &str, [start, end]: [f64; 2], found: &mut Vec<Finding>) {
+    if start >= end {
+        let help = "give where the part starts and where it ends, like [0.0, 0.8]";
+        found.push(finding(pointer, format!("there is no part from {start} to {end}"), help));
+    }
+}
+
+fn clip_ranges(clip: &ClipConfig, found: &mut Vec<Finding>) {
+    strides("/data/source/clip/stride", clip.stride, found);
+    parts("/data/source/clip/within", clip.within, found);
 }
 
 fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
@@ -163,6 +250,28 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
     }
 }
 
+fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding>) {
+    match optimizer {
+        OptimizerConfig::Adamw { betas, .. } | OptimizerConfig::Adam { betas, .. } => {
+            for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {
+                let message = format!("{beta} is no decay rate");
+                found.push(finding(format!("{pointer}/betas/{idx}"), message, "give a number from 0 to below 1"));
+            }
+        }
+        OptimizerConfig::Sgd { nesterov: true, momentum, dampening, .. } => {
+            if *momentum == 0.0 {
+                let help = "set `momentum` above 0, or take `nesterov` out";
+                found.push(finding(format!("{pointer}/nesterov"), "needs momentum", help));
+            }
+            if *dampening != 0.0 {
+                let help = "take `dampening` or `nesterov` out";
+                found.push(finding(format!("{pointer}/dampening"), "does not go with `nesterov`", help));
+            }
+        }
+        OptimizerConfig::Sgd { .. } => {}
+    }
+}
+
 /// Copies of a condition over the frames of a scene are as many as the frames.
 fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
     let num_frames = match source {
@@ -172,6 +281,12 @@ fn frames(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
             (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
         }
         SourceConfig::FramesDir(frames) => Some(frames.num_frames),
+        SourceConfig::Webdataset(shards) => shards.clip.as_ref().map(|clip| clip.num_frames),
+        SourceConfig::VideoDir(videos) => Some(videos.clip.num_frames),
+        SourceConfig::VideoList(videos) => Some(videos.clip.num_frames),
+        SourceConfig::MultiviewDir(views) => {
+            (views.num_views == 1 || views.num_frames == 1).then_some(views.num_views * views.num_frames)
+        }
     };
     for (idx, embedder) in model.embedders.iter().enumerate() {
         let n_copies = embedder.params.get("n_copies").and_then(serde_json::Value::as_u64);
@@ -199,15 +314,46 @@ fn classes(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>)
     }
 }
 
-fn first_stage(model: &ModelConfig, found: &mut Vec<Finding>) {
-    let Some(autoencoder) = model.first_stage.autoencoder() else { return };
+fn first_stage(at: &str, settings: &FirstStageConfig, found: &mut Vec<Finding>) {
+    let Some(autoencoder) = settings.autoencoder() else { return };
     for problem in autoencoder.check() {
-        let pointer = format!("/model/first_stage/{}", problem.key.replace('.', "/"));
+        let pointer = format!("{at}/{}", problem.key.replace('.', "/"));
         found.push(finding(pointer, problem.message, problem.help));
     }
     if let Some(channels) = autoencoder.encoded_pixels().filter(|channels| *channels != IMAGE_CHANNELS) {
         let message = format!("encodes {channels} channels, but images have {IMAGE_CHANNELS}");
-        found.push(finding("/model/first_stage", message, format!("write in_channels = {IMAGE_CHANNELS}")));
+        found.push(finding(at, message, format!("write in_channels = {IMAGE_CHANNELS}")));
+    }
+}
+
+/// Rows and columns of the source's images; one number where they are square, none where they are as they come.
+fn sides(source: &SourceConfig) -> &[u32] {
+    match source {
+        SourceConfig::Emoji(emoji) => std::slice::from_ref(&emoji.size),
+        SourceConfig::MeshOrbit(orbit) => std::slice::from_ref(&orbit.size),
+        SourceConfig::FramesDir(frames) => &frames.size,
+        SourceConfig::Webdataset(shards) => shards.size.as_ref().map_or(&[], |size| &size[..]),
+        SourceConfig::VideoDir(videos) => &videos.size,
+        SourceConfig::VideoList(videos) => &videos.size,
+        SourceConfig::MultiviewDir(views) => std::slice::from_ref(&views.size),
+    }
+}
+
+/// The perceptual distance has its weights, and colours to compare.
+fn perceptual(model: &ModelConfig, loss: &LossConfig, found: &mut Vec<Finding>) {
+    match (&loss.distance, &loss.lpips) {
+        (Distance::Lpips, None) => {
+            let help = "add lpips = { weights = \"..\" }, a safetensors file with VGG16 and the distance's own weights";
+            found.push(finding("/loss/lpips", "is missing, and the distance is \"lpips\"", help));
+        }
+        (Distance::L1 | Distance::L2, Some(_)) => {
+            found.push(finding("/loss/lpips", "is never used", "write distance = \"lpips\", or take it out"));
+        }
+        _ => {}
+    }
+    if loss.distance == Distance::Lpips && model.first_stage.autoencoder().is_some() {
+        let message = "compares colours, but the model works on an autoencoder's latents";
+        found.push(finding("/loss/distance", message, "use \"l2\", or the first stage of kind \"identity\""));
     }
 }
 
@@ -217,13 +363,8 @@ fn pixels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) 
     let factor = autoencoder.as_ref().map_or(1, |autoencoder| autoencoder.downsampling());
     let divisor = model.network.min_divisor();
     let (in_channels, out_channels) = model.network.channels();
-    let sides: &[u32] = match source {
-        SourceConfig::Emoji(emoji) => &[emoji.size],
-        SourceConfig::MeshOrbit(orbit) => &[orbit.size],
-        SourceConfig::FramesDir(frames) => &frames.size,
-    };
     let divisor = divisor * factor;
-    if let Some(side) = sides.iter().find(|side| i64::from(**side) % divisor != 0) {
+    if let Some(side) = sides(source).iter().find(|side| i64::from(**side) % divisor != 0) {
         let who = if factor == 1 { "the network halves its input" } else { "first stage and network halve an image" };
         let message = format!("{who} until {divisor} pixels are one, and {side} is no multiple");
         let (low, high) = (i64::from(*side) / divisor * divisor, (i64::from(*side) / divisor + 1) * divisor);

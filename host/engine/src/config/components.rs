@@ -6,8 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{DenoiserConfig, OptimizerConfig, RunConfig};
-
 /// A plugin by name with its own fields inline: `{ plugin = "edm", sigma_max = 700.0 }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginUse {
@@ -43,8 +41,9 @@ pub struct EmbedderConfig {
     /// Whether the plugin's parameters are optimised with the network's.
     #[serde(default)]
     pub is_trainable: bool,
-    /// A file of safetensors or torch.save that holds the start of every parameter of the plugin, by key. A run that is resumed, or
-    /// started from other weights that hold the embedder's, has them from there.
+    /// A file of safetensors or torch.save that holds the start of every parameter of the plugin, by key. A run that is
+    /// resumed, or started from other weights that hold the embedder's, has them from there. Embedders that are not
+    /// trained and start from the same key of the same file hold one copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file"))]
     pub weights: Option<PathBuf>,
@@ -106,30 +105,9 @@ pub struct PluginRef<'a> {
     pub params: &'a Map<String, Value>,
 }
 
-impl RunConfig {
-    /// Every plugin that the config names, in the order of the sections.
-    pub fn plugin_refs(&self) -> Vec<PluginRef<'_>> {
-        fn one<'a>(pointer: &str, kind: PluginKind, used: &'a PluginUse) -> PluginRef<'a> {
-            PluginRef { pointer: pointer.to_owned(), kind, name: &used.plugin, params: &used.params }
-        }
-        let mut refs = Vec::new();
-        if let DenoiserConfig::Discrete { discretization, .. } = &self.model.denoiser {
-            refs.push(one("/model/denoiser/discretization", PluginKind::Discretization, discretization));
-        }
-        refs.extend(self.model.embedders.iter().enumerate().map(|(idx, embedder)| PluginRef {
-            pointer: format!("/model/embedders/{idx}"),
-            kind: PluginKind::Embedder,
-            name: &embedder.plugin,
-            params: &embedder.params,
-        }));
-        refs.push(one("/loss/sigma_sampling", PluginKind::SigmaSampling, &self.loss.sigma_sampling));
-        refs.push(one("/loss/weighting", PluginKind::Weighting, &self.loss.weighting));
-        let OptimizerConfig::Adamw { schedule, .. } = &self.optimizer;
-        refs.extend(schedule.iter().map(|used| one("/optimizer/schedule", PluginKind::LearningRate, used)));
-        refs.push(one("/sampling/sampler", PluginKind::Sampler, &self.sampling.sampler));
-        refs.push(one("/sampling/discretization", PluginKind::Discretization, &self.sampling.discretization));
-        let guidance = self.sampling.guidance.iter();
-        refs.extend(guidance.map(|used| one("/sampling/guidance", PluginKind::Guidance, used)));
-        refs
+impl<'a> PluginRef<'a> {
+    /// The plugin at `pointer`.
+    pub(super) fn new(pointer: &str, kind: PluginKind, used: &'a PluginUse) -> Self {
+        Self { pointer: pointer.to_owned(), kind, name: &used.plugin, params: &used.params }
     }
 }

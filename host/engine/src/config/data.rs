@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sources::{MultiviewDirConfig, Polar, VideoDirConfig, VideoListConfig, WebdatasetConfig};
+
 /// Where batches come from and how they are loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +69,14 @@ pub enum SourceConfig {
     MeshOrbit(MeshOrbitConfig),
     /// A folder of clips as numbered images.
     FramesDir(FramesDirConfig),
+    /// Tar shards of images, clips, texts and arrays.
+    Webdataset(WebdatasetConfig),
+    /// A folder of videos, in folders of its own.
+    VideoDir(VideoDirConfig),
+    /// Videos named in a list, with captions and cuts.
+    VideoList(VideoListConfig),
+    /// Objects seen from known cameras.
+    MultiviewDir(MultiviewDirConfig),
 }
 
 /// `emoji`: RGBA images over white, with names and classes.
@@ -102,6 +112,8 @@ pub enum CondView {
     Last,
     /// The first view, at azimuth 0.
     First,
+    /// A view of its own at azimuth 0, not among the others (SV4D).
+    Apart,
 }
 
 /// `mesh-orbit`: a glTF model rendered from cameras on an orbit, at times of its animations.
@@ -129,6 +141,34 @@ pub struct MeshOrbitConfig {
     #[serde(default = "level")]
     #[schemars(inner(range(min = -90.0, max = 90.0)))]
     pub elevation_deg: [f64; 2],
+    /// Azimuths of the views, degrees counter-clockwise seen from above; those from the conditioning view count. Evenly
+    /// spaced if not given.
+    #[serde(default)]
+    pub azimuths_deg: Vec<f64>,
+    /// The azimuth of each view but the conditioning one is off by up to so many degrees, to either side.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 180.0))]
+    pub azimuth_jitter_deg: f64,
+    /// The elevation of each view but the conditioning one is off by up to so many degrees, to either side.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 90.0))]
+    pub elevation_jitter_deg: f64,
+    /// Which angle `polar_rad` is.
+    #[serde(default)]
+    pub polar: Polar,
+    /// Every n-th time is taken; `n` is drawn for each scene from this range.
+    #[serde(default = "one_to_one")]
+    #[schemars(inner(range(min = 1, max = 64)))]
+    pub time_stride: [u32; 2],
+    /// Part of the scenes that run backwards.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub reverse_rate: f64,
+    /// Part of each animation that scenes lie in, from 0 (its start) to 1 (its end); the rest is for validation. The
+    /// whole of it runs on into its start, a part does not.
+    #[serde(default = "whole")]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub within: [f64; 2],
     /// Names of the animations to use; all of them if empty.
     #[serde(default)]
     pub animations: Vec<String>,
@@ -138,6 +178,11 @@ pub struct MeshOrbitConfig {
     /// Random turns of the whole orbit, so that the conditioning view comes from everywhere.
     #[serde(default = "yes")]
     pub random_azimuth: bool,
+    /// Range of those turns, degrees counter-clockwise from the model's front; the rest is for validation. Without random
+    /// turns the orbit is at the start of the range.
+    #[serde(default = "full_turn")]
+    #[schemars(inner(range(min = 0.0, max = 360.0)))]
+    pub turn_deg: [f64; 2],
     /// Scenes in one epoch: each is a draw of animation, time, elevation and start azimuth.
     #[serde(default = "thousand")]
     #[schemars(range(min = 1))]
@@ -149,6 +194,15 @@ fn one_time() -> u32 {
 }
 fn twelfth() -> f64 {
     1.0 / 12.0
+}
+fn one_to_one() -> [u32; 2] {
+    [1, 1]
+}
+fn whole() -> [f64; 2] {
+    [0.0, 1.0]
+}
+fn full_turn() -> [f64; 2] {
+    [0.0, 360.0]
 }
 fn level() -> [f64; 2] {
     [0.0, 0.0]

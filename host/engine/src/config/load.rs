@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::check::{Finding, Sections, findings};
+use super::check::Finding;
 use super::document::Node;
+use super::kind::AUTOENCODER;
 use super::problem::{Problem, Problems};
-use super::schema::{RUN_SCHEMA, plugin_tables};
-use super::{RunConfig, layers, shape};
+use super::schema::plugin_tables;
+use super::{KindOfRun, RunConfig, RunKind, layers, shape};
 
 /// A checked config that remembers where each setting was written.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct Loaded<C = RunConfig> {
     /// The settings; every path in them is absolute.
-    pub config: RunConfig,
+    pub config: C,
     root: Node,
 }
 
@@ -28,7 +28,7 @@ pub struct Loaded {
 /// # Errors
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
-pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
+pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Problems> {
     load_with(path, sets, |_| Vec::new())
 }
 
@@ -37,18 +37,18 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// As [`load`], and what `more` finds.
-pub fn load_with(
+pub fn load_with<C: RunKind>(
     path: &Path,
     sets: &[String],
-    more: impl FnOnce(&mut Loaded) -> Vec<Problem>,
-) -> Result<Loaded, Problems> {
+    more: impl FnOnce(&mut Loaded<C>) -> Vec<Problem>,
+) -> Result<Loaded<C>, Problems> {
     let mut problems = Vec::new();
     let Some(root) = layers::read(path, sets, &mut problems) else {
         return Err(Problems::sorted(problems));
     };
-    let (value, wrong) = shape::check(&root, &RUN_SCHEMA, &[], &RUN_SCHEMA);
+    let (value, wrong) = shape::check(&root, C::schema(), &[], C::schema());
     problems.extend(wrong);
-    for Finding { pointer, message, help } in findings(&sections(&value)) {
+    for Finding { pointer, message, help } in C::findings(&value) {
         let problem = locate(&root, &pointer, message, help);
         // A value that is wrong by itself need not fit.
         if problems.iter().all(|known| known.key != problem.key) {
@@ -74,21 +74,20 @@ pub fn load_with(
     }
 }
 
-/// The sections that can be read in spite of the faults, so that what does not fit between them is found in the same go.
-fn sections(value: &Value) -> Sections {
-    fn section<T: DeserializeOwned>(value: &Value, name: &str) -> Option<T> {
-        serde_json::from_value(value.get(name)?.clone()).ok()
-    }
-    Sections {
-        plugins: section(value, "plugins"),
-        data: section(value, "data"),
-        model: section(value, "model"),
-        optimizer: section(value, "optimizer"),
-        sampling: section(value, "sampling"),
+/// What the config at `path`, with `sets` on top, is about.
+///
+/// # Errors
+/// Faults of syntax, and files that cannot be read.
+pub fn kind_of_run(path: &Path, sets: &[String]) -> Result<KindOfRun, Problems> {
+    let mut problems = Vec::new();
+    match layers::read(path, sets, &mut problems) {
+        Some(root) if root.get(AUTOENCODER).is_some() => Ok(KindOfRun::Autoencoder),
+        Some(_) => Ok(KindOfRun::Diffusion),
+        None => Err(Problems::sorted(problems)),
     }
 }
 
-impl Loaded {
+impl<C: RunKind> Loaded<C> {
     /// A problem with the setting at a JSON pointer (`/model/embedders/0/dim`), at the place it was written; at the
     /// table around it where it was left to its default.
     pub fn problem(&self, pointer: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
@@ -105,7 +104,7 @@ impl Loaded {
             return vec![self.problem(pointer, "is missing", "add the table")];
         };
         let name = node.get("plugin").and_then(Node::as_str).unwrap_or_default();
-        let host = host_table(&at);
+        let host = host_table(C::schema(), &at);
         let tables = plugin_tables(&host, name, schema);
         let table = match &tables[..] {
             [only] => only.clone(),
@@ -183,18 +182,24 @@ fn segments(pointer: &str) -> Vec<String> {
 }
 
 /// The host's own part of the plugin's table at `at`.
-fn host_table(at: &[String]) -> Value {
-    let mut schema = &*RUN_SCHEMA;
+fn host_table(schema: &Value, at: &[String]) -> Value {
+    let mut schema = schema;
     for segment in at {
         let branches = schema.get("oneOf").and_then(Value::as_array);
-        let property = |schema: &'static Value| schema.get("properties").and_then(|properties| properties.get(segment));
-        let inner = branches.map_or_else(|| property(schema), |branches| branches.iter().find_map(property));
+        let inner = match branches {
+            Some(branches) => branches.iter().find_map(|branch| property(branch, segment)),
+            None => property(schema, segment),
+        };
         match inner.or_else(|| schema.get("items")) {
             Some(inner) => schema = inner,
             None => return Value::Object(serde_json::Map::new()),
         }
     }
     schema.clone()
+}
+
+fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    schema.get("properties").and_then(|properties| properties.get(name))
 }
 
 /// Writes the schema's defaults into a table that fits it.

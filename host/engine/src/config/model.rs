@@ -1,5 +1,7 @@
 //! Settings of the model (first stage, conditioner, network, denoiser) and of the loss.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,10 @@ pub struct ModelConfig {
     /// Whether a dropped condition is drawn once a clip or once a row (upstream's way).
     #[serde(default)]
     pub ucg_per: UcgPer,
+    /// Which of the network's parameters are trained, by patterns over their paths: `*.attn1.*`, or `temporal` for the layers
+    /// over frames. All of them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<Vec<String>>,
     /// Pixels to latents and back.
     pub first_stage: FirstStageConfig,
     /// The network.
@@ -159,6 +165,12 @@ fn half() -> f64 {
 pub struct LossConfig {
     /// The distance between denoised and clean.
     pub distance: Distance,
+    /// The networks of the distance "lpips".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lpips: Option<LpipsConfig>,
+    /// Whether the distance "lpips" is multiplied by the weight of its sigma as the others are; upstream's is not.
+    #[serde(default = "yes")]
+    pub weighted_lpips: bool,
     /// Whether sigma is drawn once a clip or once a row (upstream's way).
     #[serde(default)]
     pub sigma_per: SigmaPer,
@@ -182,6 +194,21 @@ pub enum Distance {
     L2,
     /// Absolute difference.
     L1,
+    /// Perceptual distance of colours (Zhang et al. 2018), one number a row.
+    Lpips,
+}
+
+/// Where the networks of the perceptual distance are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LpipsConfig {
+    /// The weights of VGG16 and of the distance (a safetensors file with keys `net.slice1.0.weight`,
+    /// `lin0.model.1.weight` and so on).
+    #[schemars(extend("x-anneal-path" = "file"))]
+    pub weights: PathBuf,
+    /// What stands before these keys in the file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
 }
 
 /// How often sigma is drawn.

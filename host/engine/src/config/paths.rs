@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 /// `text` relative to `dir` (absolute, free of links), and what is wrong with it where `mark` wants a thing to be
-/// there: `file`, `folder`, or `new-folder` (which may be absent); any other mark wants nothing.
+/// there: `file`, `folder`, `file-or-folder`, or `new-folder` (which may be absent); any other mark wants nothing.
 pub(super) fn resolve(text: &str, dir: &Path, mark: &Value) -> (String, Option<(String, String)>) {
     let path = absolute(text, dir);
     let shown = path.display();
@@ -15,9 +15,11 @@ pub(super) fn resolve(text: &str, dir: &Path, mark: &Value) -> (String, Option<(
         _ if path.to_str().is_none() => {
             Some((format!("{shown} is no UTF-8"), "move it to a folder that is".to_owned()))
         }
-        Some(kind @ ("file" | "folder")) if !path.exists() => {
-            let help = match path.file_name().is_some_and(|name| name == "Fox.gltf") {
-                true => "run `cargo xtask setup`, which fetches the fox".to_owned(),
+        Some(kind @ ("file" | "folder" | "file-or-folder")) if !path.exists() => {
+            let kind = kind.replace('-', " ");
+            let help = match path.ends_with("data/clips") {
+                true => "run `cargo xtask data`, which fetches the clips".to_owned(),
+                false if path.ends_with("Fox.gltf") => "run `cargo xtask setup`, which fetches the fox".to_owned(),
                 false => format!("put it there or change the path; {told}"),
             };
             Some((format!("there is no {kind} {shown}"), help))
@@ -69,6 +71,8 @@ mod tests {
         let fault = |text: &str, mark: &str| resolve(text, dir.path(), &mark.into()).1.map(|(message, _)| message);
         assert!(fault("absent", "file").unwrap().starts_with("there is no file "));
         assert!(fault("absent", "folder").unwrap().starts_with("there is no folder "));
+        assert!(fault("absent", "file-or-folder").unwrap().starts_with("there is no file or folder "));
+        assert_eq!(fault(".", "file-or-folder").or(fault("file", "file-or-folder")), None);
         assert_eq!(fault("absent", "new-folder"), None);
         assert_eq!(fault("absent", "search"), None);
         assert_eq!(fault("file", "file"), None);
@@ -78,8 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn the_fox_is_had_from_setup() {
+    fn the_fox_and_the_clips_are_had_from_xtask() {
         let (_, fault) = resolve("data/Fox.gltf", Path::new("/nowhere"), &"file".into());
         assert!(fault.unwrap().1.contains("cargo xtask setup"));
+        let (_, fault) = resolve("data/clips", Path::new("/nowhere"), &"folder".into());
+        assert!(fault.unwrap().1.contains("cargo xtask data"));
     }
 }

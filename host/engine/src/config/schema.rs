@@ -2,10 +2,11 @@
 
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{PluginKind, RunConfig};
+use super::{AutoencoderRunConfig, PluginKind, RunConfig, RunKind};
 
 /// Marks a plugin's table with the kind of plugin that it takes.
 pub(super) const PLUGIN_MARK: &str = "x-anneal-plugin";
@@ -14,22 +15,27 @@ pub(super) const PLUGIN_MARK: &str = "x-anneal-plugin";
 pub(super) const PATH_MARK: &str = "x-anneal-path";
 
 /// The schema of [`RunConfig`] with every reference resolved and without null, which TOML does not have.
-pub(super) static RUN_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+pub(super) static RUN_SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<RunConfig>);
+
+/// The schema of [`AutoencoderRunConfig`], made likewise.
+pub(super) static AUTOENCODER_RUN_SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<AutoencoderRunConfig>);
+
+fn schema_of<C: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    normalized(settings.into_generator().into_root_schema_for::<RunConfig>().as_value())
-});
+    normalized(settings.into_generator().into_root_schema_for::<C>().as_value())
+}
 
 /// The JSON Schema (2020-12) of a config file, plugins' tables left open.
-pub fn schema() -> Value {
-    schema_with_plugins(&[])
+pub fn schema<C: RunKind>() -> Value {
+    schema_with_plugins::<C>(&[])
 }
 
 /// The JSON Schema (2020-12) of a config file in which each plugin's table takes the settings of one of `entries`.
 ///
 /// An entry is its kind, the name that `plugin = ".."` gives it, and the schema of its own settings. An entry with two
 /// names (`edm` and `vendor.name/edm`) is listed twice. Tables of a kind without entries stay open.
-pub fn schema_with_plugins(entries: &[(PluginKind, String, Value)]) -> Value {
-    let mut schema = RUN_SCHEMA.clone();
+pub fn schema_with_plugins<C: RunKind>(entries: &[(PluginKind, String, Value)]) -> Value {
+    let mut schema = C::schema().clone();
     close_plugin_tables(&mut schema, entries);
     if let Value::Object(root) = &mut schema {
         let extends = json!({
@@ -246,7 +252,7 @@ mod tests {
             "properties": { "s_churn": { "type": "number", "minimum": 0.0, "default": 0.0 } },
         });
         let class = json!({ "type": "object", "properties": { "dim": { "type": "integer" } }, "required": ["dim"] });
-        let schema = schema_with_plugins(&[
+        let schema = schema_with_plugins::<RunConfig>(&[
             (PluginKind::Sampler, "euler-edm".to_owned(), euler),
             (PluginKind::Embedder, "class".to_owned(), class),
         ]);
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_file_that_extends_another_may_leave_sections_out() {
-        let validator = jsonschema::validator_for(&schema()).unwrap();
+        let validator = jsonschema::validator_for(&schema::<RunConfig>()).unwrap();
         assert!(validator.is_valid(&json!({ "extends": "base.toml", "train": { "steps": 3 } })));
         assert!(!validator.is_valid(&json!({ "train": { "steps": 3 } })));
     }

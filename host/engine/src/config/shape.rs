@@ -252,9 +252,12 @@ impl Walk<'_> {
             }
             self.at.push(name.to_owned());
             let property = &properties.get(name).unwrap_or(&Value::Null);
-            let help = match types(property)[..] {
-                ["object"] => format!("add the table [{}]", dotted(&self.at)),
-                _ => format!("add `{name} = ..`, {}", expected(property)),
+            // A component has a table for each kind.
+            let types = types(property);
+            let help = if !types.is_empty() && types.iter().all(|name| *name == "object") {
+                format!("add the table [{}]", dotted(&self.at))
+            } else {
+                format!("add `{name} = ..`, {}", expected(property))
             };
             self.wrong_value(node, property, "is missing".to_owned(), &help);
             self.at.pop();

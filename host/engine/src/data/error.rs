@@ -37,6 +37,14 @@ pub enum SampleError {
         /// Rows and columns of the image.
         got: [u32; 2],
     },
+    /// Something of a sample is damaged, or is not there.
+    #[error("{place}: {reason}")]
+    Unusable {
+        /// The file, and where in it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A source panicked.
     #[error("sample {index} of {origin}: the source panicked: {message}")]
     Panicked {
@@ -114,6 +122,14 @@ pub enum DataError {
         name: String,
         /// Names the file has.
         available: Vec<String>,
+    },
+    /// A file of the source is damaged, or is not of its kind.
+    #[error("{place}: {reason}")]
+    Unusable {
+        /// The file, and where in it.
+        place: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A setting of the source makes no sense.
     #[error("data.source.{key}: {reason}")]

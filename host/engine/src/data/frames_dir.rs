@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anneal_torch::random::Stream;
 
+use super::draw::pick;
 use super::{DataError, Entry, Sample, SampleError, Source, pixels};
 use crate::config::{BadSample, FramesDirConfig};
 
 /// Endings of the files that are taken for frames; other files are left alone.
-const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "gif"];
+pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "gif"];
 
 /// Clips as folders of images.
 ///
@@ -65,15 +66,7 @@ impl FramesDir {
     }
 
     fn read_frame(&self, path: &Path) -> Result<image::RgbImage, SampleError> {
-        let image = pixels::read(path)?;
-        let (expected, got) = (self.config.size, [image.height(), image.width()]);
-        if self.config.resize {
-            return Ok(pixels::cover(image, expected[0], expected[1]));
-        }
-        if got != expected {
-            return Err(SampleError::Size { path: path.to_owned(), expected, got });
-        }
-        Ok(image)
+        pixels::fit(pixels::read(path)?, self.config.size, self.config.resize, path)
     }
 }
 
@@ -89,7 +82,7 @@ impl Source for FramesDir {
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
         let (config, clip) = (&self.config, &self.clips[index]);
         let starts = clip.frames.len() - span(config) + 1;
-        let start = ((draw.uniform() * starts as f64) as usize).min(starts - 1);
+        let start = pick(draw.uniform(), starts);
         let mut planes = Vec::new();
         for path in clip.frames[start..].iter().step_by(config.stride as usize).take(config.num_frames as usize) {
             pixels::append_planes(&self.read_frame(path)?, &mut planes);
@@ -115,7 +108,7 @@ fn span(config: &FramesDirConfig) -> usize {
 }
 
 /// What is in a folder, sorted by name so that the order is the same on every file system.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut paths = read().map_err(|source| DataError::Read { path: folder.to_owned(), source })?;
     paths.sort();
@@ -123,7 +116,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// The images of a folder, by the number their names end in.
-fn numbered(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn numbered(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut frames = Vec::new();
     for path in entries(folder)?.into_iter().filter(|path| is_image(path)) {
         match number(&path) {
@@ -142,7 +135,7 @@ fn numbered(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(frames.into_iter().map(|(_, path)| path).collect())
 }
 
-fn is_image(path: &Path) -> bool {
+pub(super) fn is_image(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }

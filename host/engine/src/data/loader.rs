@@ -17,6 +17,28 @@ use crate::config::{BadSample, DataConfig};
 /// Sample ids of previews start here, out of reach of any run.
 const PREVIEW_IDS: u64 = 1 << 48;
 
+/// Which batches a process of several takes.
+///
+/// The batches of a run are dealt out one after another, so no sample is lost or doubled, and together the processes see
+/// what one would see alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The process, `0..num_ranks`.
+    pub rank: u64,
+    /// How many processes there are; at least 1.
+    pub num_ranks: u64,
+}
+
+impl Share {
+    /// All batches.
+    pub const ALL: Share = Share { rank: 0, num_ranks: 1 };
+
+    /// The number in the run of batch `number` of this process.
+    fn in_run(self, number: u64) -> u64 {
+        number * self.num_ranks + self.rank
+    }
+}
+
 /// Makes the batches of a run, from any batch on.
 ///
 /// Batch `k` holds the slots `k * batch_size ..`; a slot's number is the sample's id, its place in the epoch's
@@ -51,8 +73,6 @@ enum Supply {
 impl Loader {
     /// Starts reading at batch `first_batch`, counted from the start of the run; batches come on `device`.
     ///
-    /// At most `config.prefetch_batches` batches are read or held ahead, so more workers than that are idle.
-    ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn new(
@@ -62,8 +82,25 @@ impl Loader {
         device: Device,
         first_batch: u64,
     ) -> Result<Self, DataError> {
+        Self::of_share(source, config, seed, device, first_batch, Share::ALL)
+    }
+
+    /// As [`Loader::new`], for one process of several: `first_batch` counts this process's own batches.
+    ///
+    /// At most `config.prefetch_batches` batches are read or held ahead, so more workers than that are idle.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn of_share(
+        source: Arc<dyn Source>,
+        config: &DataConfig,
+        seed: u64,
+        device: Device,
+        first_batch: u64,
+        share: Share,
+    ) -> Result<Self, DataError> {
         let bad = BadSamples::new(config);
-        let reader = || Reader::new(Arc::clone(&source), config, seed);
+        let reader = || Reader { share, ..Reader::new(Arc::clone(&source), config, seed) };
         let supply = if config.workers == 0 {
             Supply::Inline(reader())
         } else {
@@ -166,6 +203,22 @@ pub fn preview_batch(
     BadSamples::new(&config).judge(loaded)
 }
 
+/// Scenes of `source` that training never sees as they are, a batch each: the same ones for the same seed.
+///
+/// # Errors
+/// When a sample cannot be read.
+pub fn single_scenes(
+    source: Arc<dyn Source>,
+    config: &DataConfig,
+    seed: u64,
+    num_scenes: usize,
+) -> Result<Vec<Batch>, DataError> {
+    let config = DataConfig { shuffle: true, ..config.clone() };
+    let mut reader = Reader::new(source, &config, seed);
+    let mut bad = BadSamples::new(&config);
+    (0..num_scenes as u64).map(|i| bad.judge(reader.slots(PREVIEW_IDS + i, 1))).collect()
+}
+
 /// A batch, or why there is none, and the samples that could not be read on the way.
 struct Loaded {
     batch: Result<Batch, DataError>,
@@ -176,6 +229,7 @@ struct Loaded {
 /// Reads batches by number.
 struct Reader {
     source: Arc<dyn Source>,
+    share: Share,
     order: Order,
     seed: u64,
     batch_size: usize,
@@ -188,6 +242,7 @@ impl Reader {
         Self {
             order: Order::new(seed, source.num_samples(), config.shuffle),
             source,
+            share: Share::ALL,
             seed,
             batch_size: config.batch_size,
             policy: config.on_bad_sample,
@@ -196,7 +251,7 @@ impl Reader {
     }
 
     fn batch(&mut self, number: u64) -> Loaded {
-        self.slots(number * self.batch_size as u64, self.batch_size)
+        self.slots(self.share.in_run(number) * self.batch_size as u64, self.batch_size)
     }
 
     /// The batch of the slots `first..first + count`.

@@ -4,11 +4,24 @@ mod error;
 mod batch;
 mod sample;
 mod source;
+mod draw;
 mod pixels;
 mod emoji;
 mod frames_dir;
+mod footage;
+mod clip;
+mod animation;
+mod ffmpeg;
+#[cfg(feature = "openh264")]
+mod h264;
+mod videos;
+mod npy;
+mod webdataset;
+mod pack;
 mod mesh;
+mod views;
 mod mesh_orbit;
+mod multiview_dir;
 mod order;
 mod loader;
 
@@ -21,10 +34,14 @@ pub use batch::Batch;
 pub use emoji::Emoji;
 pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
-pub use loader::{Loader, preview_batch};
+pub use loader::{Loader, Share, preview_batch, single_scenes};
 pub use mesh_orbit::MeshOrbit;
+pub use multiview_dir::MultiviewDir;
+pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;
+pub use videos::Videos;
+pub use webdataset::Webdataset;
 
 use crate::config::{DataConfig, SourceConfig};
 
@@ -37,5 +54,9 @@ pub fn open(config: &DataConfig) -> Result<Arc<dyn Source>, DataError> {
         SourceConfig::Emoji(source) => Arc::new(Emoji::open(source)?),
         SourceConfig::MeshOrbit(source) => Arc::new(MeshOrbit::open(source)?),
         SourceConfig::FramesDir(source) => Arc::new(FramesDir::open(source, config.on_bad_sample)?),
+        SourceConfig::Webdataset(source) => Arc::new(Webdataset::open(source, config.on_bad_sample)?),
+        SourceConfig::VideoDir(source) => Arc::new(Videos::in_folder(source, config.on_bad_sample)?),
+        SourceConfig::VideoList(source) => Arc::new(Videos::in_list(source, config.on_bad_sample)?),
+        SourceConfig::MultiviewDir(source) => Arc::new(MultiviewDir::open(source, config.on_bad_sample)?),
     })
 }

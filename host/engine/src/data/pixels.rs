@@ -1,5 +1,6 @@
 //! Pictures to numbers: decoding, white backgrounds, fitting, and the range the networks see.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageReader, Rgb, RgbImage, RgbaImage, imageops::FilterType};
@@ -13,6 +14,29 @@ pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     // The file could be opened, so what fails from here on, an early end included, is in its content.
     let image = reader.decode().map_err(|source| SampleError::Decode { path: path.to_owned(), source })?;
     Ok(over_white(image))
+}
+
+/// Decodes an image in memory, its format told by its content; transparent parts become white. `place` is where it is
+/// from.
+pub(super) fn decode(bytes: &[u8], place: &Path) -> Result<RgbImage, SampleError> {
+    // Guessing a format reads from memory and cannot fail; a format that is not known fails in decoding.
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let reader = reader.map_err(|source| SampleError::Read { path: place.to_owned(), source })?;
+    let image = reader.decode().map_err(|source| SampleError::Decode { path: place.to_owned(), source })?;
+    Ok(over_white(image))
+}
+
+/// The image in the configured size: scaled and cropped with `resize`, and else it must have it. `place` is where it
+/// is from.
+pub(super) fn fit(image: RgbImage, size: [u32; 2], resize: bool, place: &Path) -> Result<RgbImage, SampleError> {
+    let got = [image.height(), image.width()];
+    if resize {
+        return Ok(cover(image, size[0], size[1]));
+    }
+    if got != size {
+        return Err(SampleError::Size { path: place.to_owned(), expected: size, got });
+    }
+    Ok(image)
 }
 
 /// The image on a white background.

@@ -112,6 +112,19 @@ fn a_resumed_loader_goes_on_where_the_run_stood() {
 }
 
 #[test]
+fn processes_share_the_batches_of_one_without_loss_or_double() {
+    let source = Numbers::good(10);
+    let all = batches(&mut loader(&source, &config(3, 0, 1), 0), 12);
+    for rank in 0..3 {
+        let share = Share { rank, num_ranks: 3 };
+        let share = |first| Loader::of_share(Arc::clone(&source), &config(3, 2, 3), 11, Device::Cpu, first, share);
+        let own: Vec<Seen> = all.iter().skip(rank as usize).step_by(3).cloned().collect();
+        assert_eq!(batches(&mut share(0).unwrap(), 4), own);
+        assert_eq!(batches(&mut share(2).unwrap(), 2), own[2..], "a resumed one goes on");
+    }
+}
+
+#[test]
 fn unshuffled_batches_come_in_the_source_order() {
     let config = DataConfig { shuffle: false, ..config(4, 1, 2) };
     let seen = batches(&mut loader(&Numbers::good(6), &config, 0), 3);

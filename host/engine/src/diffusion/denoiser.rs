@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::{ExtraInputs, Scaling, Wrapper, per_row};
 use crate::conditioner::Conditions;
-use crate::error::ComponentError;
+use crate::error::{ComponentError, ErrorCode};
 
 /// The sigmas of a discrete denoiser.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,7 @@ impl Denoiser {
     /// - `sigmas`: one a row, in standard deviations of the latents
     ///
     /// # Errors
-    /// When conditions do not fit the network's input.
+    /// When conditions do not fit the network's input, or the network cannot be told of a sigma of 0.
     pub fn denoise(
         &self,
         wrapper: &Wrapper,
@@ -51,6 +51,13 @@ impl Denoiser {
         train: bool,
     ) -> Result<Tensor, ComponentError> {
         let (snapped, c_noise) = self.levels(sigmas);
+        if let Some((sigma, c_noise)) = snapped.iter().zip(&c_noise).find(|(_, c_noise)| !c_noise.is_finite()) {
+            let message = format!(
+                "c_noise is {c_noise} at sigma = {sigma}: this scaling takes sigma's logarithm; keep 0 out of the \
+                 sigmas, or have a discrete denoiser quantize c_noise"
+            );
+            return Err(ComponentError::new("denoiser", ErrorCode::Numeric, message));
+        }
         let factors: Vec<_> = snapped.iter().map(|&sigma| self.scaling.factors(sigma)).collect();
         let column = |f: fn(&super::Factors) -> f64| {
             let values: Vec<f64> = factors.iter().map(f).collect();
@@ -90,5 +97,9 @@ mod tests {
         assert_eq!(denoiser.levels(&[0.2, 4.0, 7.0]), (vec![0.1, 1.0, 10.0], vec![0.0, 1.0, 2.0]));
         let free = Denoiser { table: Some(SigmaTable { quantize_c_noise: false, ..table }), ..denoiser };
         assert_eq!(free.levels(&[0.2, 7.0]).1, vec![0.1, 10.0]);
+        // Upstream looks the logarithm of 0 up in the table, too: nothing is nearer than the first entry.
+        let table = SigmaTable { sigmas: vec![0.0, 1.0], quantize_c_noise: true };
+        let log = Denoiser { scaling: Scaling::VEdmCnoise, table: Some(table) };
+        assert_eq!(log.levels(&[0.0, 1.0]), (vec![0.0, 1.0], vec![0.0, 0.0]));
     }
 }

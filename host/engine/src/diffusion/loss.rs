@@ -1,10 +1,11 @@
 //! The training objective: draw sigma and noise, denoise, weigh (Karras et al. 2022, equation 2).
 
+use anneal_nn::Lpips;
 use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
 use super::{DrawKind, SigmaSampler, Weighting, per_row};
-use crate::config::{Distance, SigmaPer};
+use crate::config::SigmaPer;
 use crate::data::Batch;
 use crate::error::ComponentError;
 
@@ -19,10 +20,40 @@ pub struct StepDraws {
     pub noise: Tensor,
 }
 
+/// The distance between denoised and clean.
+#[derive(Debug)]
+pub enum RowDistance {
+    /// Mean of the squared differences.
+    L2,
+    /// Mean of the absolute differences.
+    L1,
+    /// Perceptual distance of colours.
+    Lpips {
+        /// The distance.
+        lpips: Box<Lpips>,
+        /// Whether it is multiplied by the weight, as the others are.
+        is_weighted: bool,
+    },
+}
+
+impl RowDistance {
+    /// # Shapes
+    /// - `x`, `target`: `[n, c, h, w]` f32
+    /// - result: `[n]`
+    fn of_rows(&self, x: &Tensor, target: &Tensor) -> Tensor {
+        let mean = |differences: Tensor| differences.flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
+        match self {
+            Self::L2 => mean((x - target).square()),
+            Self::L1 => mean((x - target).abs()),
+            Self::Lpips { lpips, .. } => lpips.forward(x, target).flatten(0, -1),
+        }
+    }
+}
+
 /// The objective.
 pub struct Loss {
     /// The distance.
-    pub distance: Distance,
+    pub distance: RowDistance,
     /// One sigma a clip or a row.
     pub sigma_per: SigmaPer,
     /// Strength of the noise that is constant over a row's pixels.
@@ -60,6 +91,22 @@ impl Loss {
         Ok(StepDraws { sigmas: repeat(sigmas), weights: repeat(weights), noise: self.noise(batch, shape, seed) })
     }
 
+    /// As [`Loss::draw`], with the same noise every time and one noise level for all: for validation.
+    ///
+    /// # Errors
+    /// When the weighting fails.
+    pub fn draw_at(
+        &mut self,
+        sigma: f64,
+        batch: &Batch,
+        shape: &[i64],
+        seed: u64,
+    ) -> Result<StepDraws, ComponentError> {
+        let sigmas = vec![sigma; shape[0] as usize];
+        let weights = self.weighting.weights(&sigmas)?;
+        Ok(StepDraws { sigmas, weights, noise: self.noise(batch, shape, seed) })
+    }
+
     fn noise(&self, batch: &Batch, shape: &[i64], seed: u64) -> Tensor {
         let mut of_scene = shape.to_vec();
         of_scene[0] /= batch.num_scenes().max(1);
@@ -83,19 +130,17 @@ impl Loss {
         Tensor::cat(&scenes, 0)
     }
 
-    /// The loss of each row: the weighted distance, averaged over the row's elements, in f32.
+    /// The loss of each row: the weighted distance, in f32.
     ///
     /// # Shapes
     /// - `denoised`, `clean`: `[n, c, h, w]`
     /// - result: `[n]`
     pub fn of_rows(&self, denoised: &Tensor, clean: &Tensor, weights: &[f64]) -> Tensor {
-        let difference = denoised.to_kind(Kind::Float) - clean.to_kind(Kind::Float);
-        let distance = match self.distance {
-            Distance::L2 => difference.square(),
-            Distance::L1 => difference.abs(),
-        };
-        let per_row_mean = distance.flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
-        per_row_mean * per_row(weights, 1, clean.device())
+        let distance = self.distance.of_rows(&denoised.to_kind(Kind::Float), &clean.to_kind(Kind::Float));
+        match self.distance {
+            RowDistance::Lpips { is_weighted: false, .. } => distance,
+            _ => distance * per_row(weights, 1, clean.device()),
+        }
     }
 }
 

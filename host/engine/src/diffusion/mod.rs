@@ -12,7 +12,7 @@ mod wrapper;
 
 pub use denoiser::{Denoiser, SigmaTable};
 pub use guider::{Doubled, Guider};
-pub use loss::{Loss, StepDraws, add_noise, add_offset};
+pub use loss::{Loss, RowDistance, StepDraws, add_noise, add_offset};
 pub use model::Model;
 pub use sampler::{Denoise, Sampler};
 pub use sampling::{Progress, Sampling};

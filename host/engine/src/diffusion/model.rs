@@ -1,13 +1,12 @@
 //! The model: first stage, conditioner, network and denoiser together.
 
-use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
-use super::{Denoiser, ExtraInputs, Loss, Wrapper, add_noise};
+use super::{Denoiser, ExtraInputs, Loss, StepDraws, Wrapper, add_noise};
 use crate::conditioner::{Conditioner, Pass};
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
-use crate::first_stage::LatentCodec;
+use crate::first_stage::{LatentCodec, posterior_noise};
 
 /// Everything between a batch and a loss, or between noise and pictures.
 pub struct Model {
@@ -57,9 +56,8 @@ impl Model {
         };
         let [noise_c, noise_h, noise_w] = self.first_stage.noise_shape([c, h, w]);
         let of_scene = [n / batch.num_scenes().max(1), noise_c, noise_h, noise_w];
-        let noise: Vec<Tensor> =
-            batch.sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene)).collect();
-        Ok(self.first_stage.encode(pixels, &Tensor::cat(&noise, 0).to_device(pixels.device())))
+        let noise = posterior_noise(seed, &batch.sample_ids, of_scene);
+        Ok(self.first_stage.encode(pixels, &noise.to_device(pixels.device())))
     }
 
     /// The training loss of a batch: the mean over rows of the weighted distance.
@@ -68,11 +66,33 @@ impl Model {
     /// When a component fails.
     pub fn loss(&self, loss: &mut Loss, batch: &Batch, seed: u64, train: bool) -> Result<Tensor, ComponentError> {
         let clean = self.encode(batch, seed)?;
-        let conditions = self.conditioner.embed(batch, Pass { seed, training: train, force_zero: &[] })?;
-        let extra = ExtraInputs::from_batch(batch, &self.extra_inputs)?;
         let draws = loss.draw(batch, &clean.size(), seed)?;
-        let noised = add_noise(&clean, &draws.noise.to_device(clean.device()), &draws.sigmas);
+        self.loss_of(loss, batch, &clean, &draws, Pass { seed, training: train, force_zero: &[] })
+    }
+
+    /// As [`Model::loss`] at one noise level, under noise that depends on seed and scenes alone, nothing dropped.
+    ///
+    /// # Errors
+    /// When a component fails.
+    pub fn loss_at(&self, sigma: f64, loss: &mut Loss, batch: &Batch, seed: u64) -> Result<Tensor, ComponentError> {
+        let clean = self.encode(batch, seed)?;
+        let draws = loss.draw_at(sigma, batch, &clean.size(), seed)?;
+        self.loss_of(loss, batch, &clean, &draws, Pass { seed, training: false, force_zero: &[] })
+    }
+
+    fn loss_of(
+        &self,
+        loss: &Loss,
+        batch: &Batch,
+        clean: &Tensor,
+        draws: &StepDraws,
+        pass: Pass<'_>,
+    ) -> Result<Tensor, ComponentError> {
+        let train = pass.training;
+        let conditions = self.conditioner.embed(batch, pass)?;
+        let extra = ExtraInputs::from_batch(batch, &self.extra_inputs)?;
+        let noised = add_noise(clean, &draws.noise.to_device(clean.device()), &draws.sigmas);
         let denoised = self.denoiser.denoise(&self.network, &noised, &draws.sigmas, &conditions, &extra, train)?;
-        Ok(loss.of_rows(&denoised, &clean, &draws.weights).mean(Kind::Float))
+        Ok(loss.of_rows(&denoised, clean, &draws.weights).mean(Kind::Float))
     }
 }

@@ -19,7 +19,7 @@ pub struct Factors {
 pub type Scaling = ScalingConfig;
 
 impl ScalingConfig {
-    /// The factors at `sigma` > 0.
+    /// The factors at `sigma`; at 0 `c_noise` is not finite where it is a logarithm.
     pub fn factors(self, sigma: f64) -> Factors {
         let v = |c_noise| Factors {
             c_skip: 1.0 / (sigma * sigma + 1.0),
@@ -50,6 +50,34 @@ impl ScalingConfig {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        /// The network's answer that makes D exact, for any clean latent, noise and noise level.
+        #[test]
+        fn a_network_that_is_right_gives_the_clean_latent(x in -3.0..3.0_f64, n in -3.0..3.0_f64, ln in -7.0..7.0_f64) {
+            let sigma = ln.exp();
+            let (noised, root) = (x + sigma * n, (sigma * sigma + 1.0).sqrt());
+            let v = (n - sigma * x) / root;
+            for (scaling, answer) in [(Scaling::Eps, n), (Scaling::V, v), (Scaling::VEdmCnoise, v)] {
+                let f = scaling.factors(sigma);
+                let denoised = f.c_skip * noised + f.c_out * answer;
+                assert!((denoised - x).abs() < 1e-9 * (1.0 + sigma), "{scaling:?} at {sigma}: {denoised} {x}");
+                assert!((f.c_in * root - 1.0).abs() < 1e-9, "{scaling:?}: the input has unit variance");
+            }
+        }
+
+        /// Karras et al. 2022, equations 21 to 25: input and target have unit variance, errors grow the least.
+        #[test]
+        fn edm_keeps_variances_at_one(ln in -7.0..7.0_f64, data in 0.05..4.0_f64) {
+            let sigma = ln.exp();
+            let f = Scaling::Edm { sigma_data: data }.factors(sigma);
+            let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-9, "{a} {b} at {sigma}, {data}");
+            close(f.c_in.powi(2) * (data * data + sigma * sigma), 1.0);
+            close(f.c_out.powi(2), ((1.0 - f.c_skip) * data).powi(2) + (f.c_skip * sigma).powi(2));
+            close(f.c_out.powi(2), f.c_skip * sigma * sigma);
+            close((4.0 * f.c_noise).exp(), sigma);
+        }
+    }
+
     /// With unit data the input of the network has unit variance, and a perfect network makes D exact.
     #[test]
     fn v_is_edm_with_unit_data_and_a_flipped_sign() {
@@ -57,19 +85,6 @@ mod tests {
             let (edm, v) = (Scaling::Edm { sigma_data: 1.0 }.factors(sigma), Scaling::VEdmCnoise.factors(sigma));
             assert!((edm.c_skip - v.c_skip).abs() < 1e-12 && (edm.c_out + v.c_out).abs() < 1e-12);
             assert_eq!((edm.c_in, edm.c_noise), (v.c_in, v.c_noise));
-        }
-    }
-
-    #[test]
-    fn the_network_sees_unit_variance_and_its_target_has_unit_variance() {
-        for sigma in [0.01, 0.5, 3.0, 50.0] {
-            for (scaling, data) in [(Scaling::Edm { sigma_data: 0.5 }, 0.5_f64), (Scaling::V, 1.0)] {
-                let f = scaling.factors(sigma);
-                assert!((f.c_in.powi(2) * (data * data + sigma * sigma) - 1.0).abs() < 1e-9);
-                // Variance of the target (clean - c_skip * noised) / c_out, equation 23 of the paper.
-                let target = ((1.0 - f.c_skip).powi(2) * data * data + (f.c_skip * sigma).powi(2)) / f.c_out.powi(2);
-                assert!((target - 1.0).abs() < 1e-9, "{target} at {sigma}");
-            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub trait SigmaSampler: Send {
     /// Which numbers it wants, one a sigma.
     fn draw_kind(&self) -> DrawKind;
 
-    /// One sigma a draw, positive and finite.
+    /// One sigma a draw, finite and not negative.
     ///
     /// # Errors
     /// When the component fails or breaks this contract.

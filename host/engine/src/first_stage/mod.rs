@@ -6,6 +6,7 @@ mod identity;
 pub use autoencoder::AutoencoderFirstStage;
 pub use identity::IdentityFirstStage;
 
+use anneal_torch::random::Stream;
 use anneal_torch::{autocast::Autocast, grad_mode};
 use tch::{Kind, Tensor};
 
@@ -33,6 +34,16 @@ pub trait FirstStage: Send {
     /// - `z`: `[t, c, h/f, w/f]`
     /// - result: `[t, 3, h, w]`
     fn decode(&self, z: &Tensor) -> Tensor;
+}
+
+/// The noise that draws the codes of some scenes, each from its own stream.
+///
+/// # Shapes
+/// - `of_scene`: `[t, c, h/f, w/f]`
+/// - result: `[b*t, c, h/f, w/f]`
+pub fn posterior_noise(seed: u64, sample_ids: &[u64], of_scene: [i64; 4]) -> Tensor {
+    let noise = sample_ids.iter().map(|&id| Stream::new(seed, "posterior", id, 0).normal_tensor(&of_scene));
+    Tensor::cat(&noise.collect::<Vec<_>>(), 0)
 }
 
 /// How the engine drives a first stage.

@@ -1,9 +1,12 @@
 //! The metrics of a run: one JSON object a line, whole lines only.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LogError;
@@ -16,6 +19,9 @@ pub struct Record {
     pub step: u64,
     /// Mean loss of its batches.
     pub loss: f64,
+    /// Means of the loss's terms, each a key of the line, where it has several.
+    #[serde(flatten)]
+    pub terms: BTreeMap<String, f64>,
     /// Learning rate it used.
     pub learning_rate: f64,
     /// L2 norm of the whole gradient before clipping.
@@ -28,14 +34,57 @@ pub struct Record {
     pub data_seconds: f64,
 }
 
-/// The metrics file, open for more.
-#[derive(Debug)]
-pub struct Metrics {
-    path: PathBuf,
-    file: File,
+/// What a validation gave, as a line of its own file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationRecord {
+    /// Optimizer steps before it.
+    pub step: u64,
+    /// Scores, each a key of the line.
+    #[serde(flatten)]
+    pub scores: BTreeMap<String, f64>,
+    /// Time it took.
+    pub seconds: f64,
 }
 
-impl Metrics {
+/// A line of a metrics file.
+pub trait Line: Serialize + DeserializeOwned + std::fmt::Debug {
+    /// The step it is of.
+    fn step(&self) -> u64;
+
+    /// All of its numbers that might not be finite.
+    fn numbers(&self) -> Vec<f64>;
+}
+
+impl Line for Record {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        let own = [self.loss, self.learning_rate, self.grad_norm, self.seconds, self.data_seconds];
+        own.into_iter().chain(self.terms.values().copied()).collect()
+    }
+}
+
+impl Line for ValidationRecord {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.scores.values().copied().chain([self.seconds]).collect()
+    }
+}
+
+/// A metrics file, open for more.
+#[derive(Debug)]
+pub struct Metrics<L = Record> {
+    path: PathBuf,
+    file: File,
+    line: PhantomData<L>,
+}
+
+impl<L: Line> Metrics<L> {
     /// Opens the file at its end; it and its folder are made if they are missing.
     ///
     /// # Errors
@@ -48,7 +97,7 @@ impl Metrics {
             OpenOptions::new().create(true).append(true).open(path)
         };
         let file = open().map_err(|source| LogError::Write { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, line: PhantomData })
     }
 
     /// Drops what is after `step`, and a last line that was torn by a crash, so that a resumed run goes on as if it
@@ -65,12 +114,12 @@ impl Metrics {
                 // Only a crash in the middle of an append leaves a line without its end.
                 continue;
             }
-            let record: Record = serde_json::from_slice(line).map_err(|source| LogError::Record {
+            let record: L = serde_json::from_slice(line).map_err(|source| LogError::Record {
                 path: self.path.clone(),
                 line: i + 1,
                 source,
             })?;
-            if record.step <= step {
+            if record.step() <= step {
                 kept.extend_from_slice(line);
             }
         }
@@ -85,11 +134,10 @@ impl Metrics {
     ///
     /// # Errors
     /// When a number is not finite, which JSON cannot hold, or the disk is full.
-    pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
+    pub fn append(&mut self, record: &L) -> Result<(), LogError> {
         let encode = |reason: String| LogError::Encode { path: self.path.clone(), reason };
-        let numbers = [record.loss, record.learning_rate, record.grad_norm, record.seconds, record.data_seconds];
-        if !numbers.iter().all(|number| number.is_finite()) {
-            return Err(encode(format!("a number of step {} is not finite: {record:?}", record.step)));
+        if !record.numbers().iter().all(|number| number.is_finite()) {
+            return Err(encode(format!("a number of step {} is not finite: {record:?}", record.step())));
         }
         let mut line = serde_json::to_vec(record).map_err(|error| encode(error.to_string()))?;
         line.push(b'\n');
@@ -106,6 +154,7 @@ mod tests {
         Record {
             step,
             loss: 0.5,
+            terms: BTreeMap::from([("kl_loss".to_owned(), 3.5)]),
             learning_rate: 1e-3,
             grad_norm: 2.0,
             samples_seen: 2 * step,
@@ -165,8 +214,11 @@ mod tests {
     fn a_full_disk_is_an_error_with_the_path() {
         let full = Path::new("/dev/full");
         if full.exists() {
-            let mut metrics =
-                Metrics { path: full.to_owned(), file: OpenOptions::new().write(true).open(full).unwrap() };
+            let mut metrics = Metrics {
+                path: full.to_owned(),
+                file: OpenOptions::new().write(true).open(full).unwrap(),
+                line: PhantomData,
+            };
             let error = metrics.append(&record(1)).unwrap_err().to_string();
             assert!(error.starts_with("/dev/full: cannot be written"), "{error}");
         }

@@ -12,6 +12,6 @@ mod sheet;
 
 pub use clip::{clip_frames, write_clip};
 pub use error::LogError;
-pub use metrics::{Metrics, Record};
+pub use metrics::{Line, Metrics, Record, ValidationRecord};
 pub use picture::{grid, pictures, write_png};
 pub use sheet::{Row, batch_sheet, contact_sheet};

@@ -1,21 +1,29 @@
 //! The training loop, its state and its checkpoints.
 
+mod assign;
+mod autoencoder_preview;
 pub mod checkpoint;
 mod ema;
 mod flat;
+mod objective;
 mod optimizer;
 mod preview;
 mod schedule;
 mod state;
 mod step;
 mod train;
+mod validation;
 
 pub use crate::weights;
+pub use assign::assign;
+pub use autoencoder_preview::AutoencoderPreview;
 pub use ema::Ema;
 pub use flat::{FlatParams, Place};
-pub use optimizer::{AdamW, AdamWSettings};
+pub use objective::{AutoencoderObjective, BatchLoss, BatchPass, DiffusionObjective, Objective};
+pub use optimizer::{AdamSettings, Optimizer, OptimizerSettings, SgdSettings};
 pub use preview::{Preview, captions, condition_pictures};
 pub use schedule::Schedule;
 pub use state::TrainState;
-pub use step::{StepReport, StepSettings, train_step};
+pub use step::{Rates, StepReport, StepSettings, train_step};
 pub use train::{Outcome, TrainError, Trainer, Watcher};
+pub use validation::{AutoencoderValidation, Scores, Validation, mean_pictures};

@@ -1,24 +1,30 @@
 //! The whole truth of a run: what is not in it may be lost in a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anneal_torch::grad_mode;
 use tch::Tensor;
 
+use super::assign::{assign, copies};
 use super::checkpoint::{CheckpointError, Position, Snapshot};
-use super::{AdamW, Ema};
+use super::{Ema, Optimizer};
 use crate::weights::{KeyReport, Named, other_prefix};
+
+/// What the keys of the adversary's optimizer state begin with.
+const ADVERSARY: &str = "adversary.";
 
 /// Everything that a step changes.
 pub struct TrainState {
     /// The counters.
     pub position: Position,
     /// All parameters and buffers by checkpoint key, in order of construction: those of the network
-    /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`).
+    /// (`model.diffusion_model.*`), of embedders (`conditioner.embedders.0.*`), of the first stage (`first_stage_model.*`);
+    /// where an autoencoder is trained, its own without a prefix and those of its loss (`loss.*`).
     pub weights: Vec<Named>,
     /// The optimizer over the trained ones among them.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
+    /// The optimizer over those of an autoencoder's adversary.
+    pub adversary: Option<Optimizer>,
     /// The moving average of the network's.
     pub ema: Option<Ema>,
 }
@@ -26,8 +32,6 @@ pub struct TrainState {
 impl TrainState {
     /// A copy of the state for a checkpoint.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
-        let copies =
-            |named: &[Named]| named.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -35,8 +39,20 @@ impl TrainState {
             plugins: plugins.to_vec(),
             model: copies(&self.weights),
             ema: self.ema.as_ref().map(|ema| copies(&ema.shadows())).unwrap_or_default(),
-            optimizer: copies(&self.optimizer.state()),
+            optimizer: copies(&self.optimizer_state()),
         }
+    }
+
+    /// All optimizers.
+    pub fn optimizers(&mut self) -> impl Iterator<Item = &mut Optimizer> {
+        std::iter::once(&mut self.optimizer).chain(&mut self.adversary)
+    }
+
+    /// The state of all optimizers; the adversary's has a prefix.
+    fn optimizer_state(&self) -> Vec<Named> {
+        let of_adversary = self.adversary.iter().flat_map(Optimizer::state);
+        let of_adversary = of_adversary.map(|(name, tensor)| (format!("{ADVERSARY}{name}"), tensor));
+        self.optimizer.state().into_iter().chain(of_adversary).collect()
     }
 
     /// Takes over a checkpoint's state. Nothing is changed unless all of it fits.
@@ -54,11 +70,21 @@ impl TrainState {
         for (have, given) in pairs {
             check_keys(have, given).map_err(misfit)?;
         }
-        self.optimizer.check_state(&snapshot.optimizer).map_err(misfit)?;
+        check_keys(&self.optimizer_state(), &snapshot.optimizer)
+            .map_err(|error| misfit(format!("optimizer state: {error}")))?;
         for (have, given) in pairs {
             copy_by_key(have, given);
         }
-        self.optimizer.load_state(&snapshot.optimizer).map_err(misfit)?;
+        let (of_adversary, of_model): (Vec<Named>, Vec<Named>) = snapshot
+            .optimizer
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .partition(|(name, _)| name.starts_with(ADVERSARY));
+        self.optimizer.load_state(&of_model).map_err(misfit)?;
+        if let Some(adversary) = &mut self.adversary {
+            let bare = |(name, tensor): Named| (name[ADVERSARY.len()..].to_owned(), tensor);
+            adversary.load_state(&of_adversary.into_iter().map(bare).collect::<Vec<_>>()).map_err(misfit)?;
+        }
         if let Some(ema) = &mut self.ema {
             ema.set_num_updates(snapshot.position.ema_updates);
         }
@@ -71,8 +97,9 @@ impl TrainState {
     /// Returns the keys that were missing and those that were not used.
     ///
     /// # Errors
-    /// When no key of the network is in the file (a wrong prefix would otherwise train from scratch), or a shape differs.
-    pub fn start_from(&mut self, given: &[Named], from: &Path) -> Result<KeyReport, CheckpointError> {
+    /// When no key that begins with `network` is in the file (a wrong prefix would otherwise train from scratch), or a
+    /// shape differs.
+    pub fn start_from(&mut self, given: &[Named], network: &str, from: &Path) -> Result<KeyReport, CheckpointError> {
         let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
         let shapes = |named: &[Named]| -> Vec<(String, Vec<i64>)> {
             named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
@@ -82,8 +109,10 @@ impl TrainState {
             ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
             theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
         );
-        if !theirs.iter().any(|(name, _)| name.starts_with(NETWORK) && !report.unexpected.contains(name)) {
-            return Err(misfit(no_network(&ours, &theirs)));
+        let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
+        if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
+            let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(misfit(no_network(network, known, &given)));
         }
         if !report.misshapen.is_empty() {
             return Err(misfit(format!("it is of another model\n{report}")));
@@ -96,27 +125,15 @@ impl TrainState {
     }
 }
 
-/// Where the network's keys begin.
-const NETWORK: &str = "model.diffusion_model.";
-
 /// Why a file without a key of the network is none to start from.
-fn no_network(ours: &[(String, Vec<i64>)], theirs: &[(String, Vec<i64>)]) -> String {
-    let names = |all: &'_ [(String, Vec<i64>)]| -> Vec<String> { all.iter().map(|(name, _)| name.clone()).collect() };
-    let (ours, theirs) = (names(ours), names(theirs));
-    let found = other_prefix(NETWORK, ours.iter().map(String::as_str), theirs.iter().map(String::as_str));
-    let why = match found.as_deref() {
-        Some("") => {
-            "they stand there without it; `anneal checkpoint convert FILE OUT --add model.diffusion_model.` puts \
-                     it there"
-                .to_owned()
-        }
-        Some(found) => format!(
-            "they stand there behind `{found}`; `anneal checkpoint convert FILE OUT --strip {found} --add {NETWORK}` \
-             changes it"
-        ),
-        None => format!("its first key is {}", theirs.first().map_or("none at all", String::as_str)),
+fn no_network<'a>(network: &str, ours: impl IntoIterator<Item = &'a str>, theirs: &[&'a str]) -> String {
+    let convert = "`anneal checkpoint convert FILE OUT";
+    let why = match other_prefix(network, ours, theirs.iter().copied()).as_deref() {
+        Some("") => format!("they stand there without it; {convert} --add {network}` puts it there"),
+        Some(found) => format!("they stand behind `{found}`; {convert} --strip {found} --add {network}` changes it"),
+        None => format!("its first key is {}", theirs.first().unwrap_or(&"none at all")),
     };
-    format!("no key of the network begins with `{NETWORK}`: {why}")
+    format!("no key of the network begins with `{network}`: {why}")
 }
 
 pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> {
@@ -143,11 +160,6 @@ pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> 
 }
 
 pub(super) fn copy_by_key(have: &[Named], given: &[Named]) {
-    let _no_grad = grad_mode::no_grad();
     let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in have {
-        if let Some(other) = given.get(name.as_str()) {
-            tensor.shallow_clone().copy_(other);
-        }
-    }
+    assign(have, |name| given.get(name).copied());
 }

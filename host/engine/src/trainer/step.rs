@@ -3,20 +3,21 @@
 use std::time::{Duration, Instant};
 
 use anneal_torch::{generator, random::Stream};
-use tch::Kind;
 
 use super::optimizer::clip_factor;
-use super::{Schedule, TrainError, TrainState};
+use super::{BatchPass, Objective, Schedule, TrainError, TrainState};
+use crate::autoencoding::Terms;
 use crate::data::{Batch, DataError};
-use crate::diffusion::{Loss, Model};
 
 /// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// The step, counted from 1 when it is done.
     pub step: u64,
     /// Mean loss of its batches.
     pub loss: f64,
+    /// Means of the loss's terms by name, where it has several.
+    pub terms: Terms,
     /// Learning rate it used.
     pub learning_rate: f64,
     /// L2 norm of the whole gradient before clipping.
@@ -39,26 +40,35 @@ pub struct StepSettings {
     pub clip_grad_norm: Option<f64>,
 }
 
-/// Draws, denoises, weighs, goes down the gradient and averages.
+/// The learning rates of a run's optimizers.
+pub struct Rates {
+    /// Of the model.
+    pub model: Schedule,
+    /// Of its adversary.
+    pub adversary: Option<Schedule>,
+}
+
+/// Goes down the objective's gradient, averaged over some batches, and moves the average along.
 ///
 /// # Errors
 /// When a component or the data fails, or the loss or the gradient is not finite: then nothing has moved.
 pub fn train_step(
     state: &mut TrainState,
-    model: &Model,
-    loss: &mut Loss,
-    schedule: &mut Schedule,
+    objective: &mut dyn Objective,
+    rates: &mut Rates,
     settings: &StepSettings,
     next_batch: &mut dyn FnMut() -> Result<Batch, DataError>,
 ) -> Result<StepReport, TrainError> {
     let start = Instant::now();
     let mut waited = Duration::ZERO;
-    let learning_rate = schedule.at(state.position.step)?;
+    let step = state.position.step;
+    let learning_rate = rates.model.at(step)?;
     let mut position = state.position;
-    let mut mean_loss = 0.0;
+    let share = 1.0 / f64::from(settings.accumulate_batches);
+    let mut mean = Mean::default();
 
     // Gradients of all batches of the step add up, each with its share.
-    state.optimizer.zero_grad();
+    state.optimizers().for_each(|optimizer| optimizer.zero_grad());
     for _ in 0..settings.accumulate_batches {
         let asked = Instant::now();
         let batch = next_batch()?;
@@ -66,20 +76,27 @@ pub fn train_step(
         // Dropout draws from libtorch's generator, so that is set from the batch's own stream.
         let first_sample = batch.sample_ids.first().copied().unwrap_or_default();
         generator::seed(Stream::new(settings.seed, "dropout", first_sample, 0).bits());
-        let share = model.loss(loss, &batch, settings.seed, true)? / f64::from(settings.accumulate_batches);
-        share.f_backward()?;
-        state.optimizer.collect_grads();
-        mean_loss += share.to_kind(Kind::Double).double_value(&[]);
+        let given = objective.backward(&batch, BatchPass { seed: settings.seed, step, share })?;
+        state.optimizers().for_each(|optimizer| optimizer.collect_grads());
+        mean.add(given.loss, given.terms, share);
         position.batches += 1;
         position.samples_seen += batch.sample_ids.len() as u64;
     }
 
     // Nothing moves on a gradient that is not finite.
+    let adversary = state.adversary.as_mut().filter(|_| objective.has_adversary(step));
     let grad_norm = state.optimizer.grad_norm();
-    if !mean_loss.is_finite() || !grad_norm.is_finite() {
-        return Err(TrainError::NonFinite { step: position.step + 1, loss: mean_loss, grad_norm });
+    let adversary_norm = adversary.as_ref().map_or(0.0, |adversary| adversary.grad_norm());
+    if let Some(wrong) = [grad_norm, adversary_norm].into_iter().find(|norm| !norm.is_finite()) {
+        return Err(TrainError::NonFinite { step: step + 1, loss: mean.loss, grad_norm: wrong });
+    }
+    if !mean.is_finite() {
+        return Err(TrainError::NonFinite { step: step + 1, loss: mean.loss, grad_norm });
     }
     state.optimizer.step(learning_rate, clip_factor(grad_norm, settings.clip_grad_norm))?;
+    if let (Some(adversary), Some(rate)) = (adversary, &mut rates.adversary) {
+        adversary.step(rate.at(step)?, clip_factor(adversary_norm, settings.clip_grad_norm))?;
+    }
     if let Some(ema) = &mut state.ema {
         ema.update();
     }
@@ -88,11 +105,35 @@ pub fn train_step(
 
     Ok(StepReport {
         step: position.step,
-        loss: mean_loss,
+        loss: mean.loss,
+        terms: mean.terms,
         learning_rate,
         grad_norm,
         samples_seen: position.samples_seen,
         seconds: start.elapsed().as_secs_f64(),
         data_seconds: waited.as_secs_f64(),
     })
+}
+
+/// Losses of a step's batches, averaged.
+#[derive(Debug, Default)]
+struct Mean {
+    loss: f64,
+    terms: Terms,
+}
+
+impl Mean {
+    fn add(&mut self, loss: f64, terms: Terms, share: f64) {
+        self.loss += loss * share;
+        for (name, value) in terms {
+            match self.terms.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += value * share,
+                None => self.terms.push((name, value * share)),
+            }
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.terms.iter().all(|(_, value)| value.is_finite())
+    }
 }

@@ -1,17 +1,17 @@
 //! The loop around the steps: data in, metrics, previews and checkpoints out.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use thiserror::Error;
 
 use super::checkpoint::{self, CheckpointDir, CheckpointError};
 use super::step::{StepSettings, train_step};
-use super::{Preview, Schedule, StepReport, TrainState};
+use super::{Objective, Rates, StepReport, TrainState};
 use crate::config::TrainConfig;
 use crate::data::{DataError, Loader};
-use crate::diffusion::{Loss, Model};
 use crate::error::ComponentError;
-use crate::logging::{LogError, Metrics, Record};
+use crate::logging::{LogError, Metrics, Record, ValidationRecord};
 
 /// What ends a run before its last step.
 #[derive(Debug, Error)]
@@ -54,6 +54,8 @@ pub trait Watcher {
     fn on_step(&mut self, _report: &StepReport) {}
     /// A checkpoint is on disk.
     fn on_saved(&mut self, _path: &Path) {}
+    /// A validation is done.
+    fn on_validation(&mut self, _record: &ValidationRecord) {}
     /// Pictures are on disk.
     fn on_preview(&mut self, _dir: &Path) {}
     /// A signal that asks the run to save and stop.
@@ -73,14 +75,12 @@ pub enum Outcome {
 
 /// A run.
 pub struct Trainer {
-    /// The model.
-    pub model: Model,
-    /// The objective.
-    pub loss: Loss,
+    /// What is trained.
+    pub objective: Box<dyn Objective>,
     /// Everything a step changes.
     pub state: TrainState,
-    /// The learning rate.
-    pub schedule: Schedule,
+    /// The learning rates.
+    pub rates: Rates,
     /// How long, and when to save.
     pub settings: TrainConfig,
     /// Seed of the run's random streams.
@@ -93,8 +93,10 @@ pub struct Trainer {
     pub plugins: Vec<String>,
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
+    /// Validation every so many steps.
+    pub validate_every_steps: Option<u64>,
     /// Pictures every so many steps.
-    pub preview: Option<(u64, Preview)>,
+    pub preview_every_steps: Option<u64>,
 }
 
 impl Trainer {
@@ -123,22 +125,21 @@ impl Trainer {
     /// # Errors
     /// When a component, the data or the disk fails, or a step is not finite. The newest checkpoint stays as it was.
     pub fn run(&mut self, loader: &mut Loader, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
-        let mut metrics = Metrics::open(&self.dir.join("metrics.jsonl"))?;
+        let mut metrics = Metrics::<Record>::open(&self.dir.join("metrics.jsonl"))?;
         metrics.rewind(self.state.position.step)?;
+        if self.validate_every_steps.is_some() {
+            Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(self.state.position.step)?;
+        }
         let step_settings = StepSettings {
             seed: self.seed,
             accumulate_batches: self.settings.accumulate_batches,
             clip_grad_norm: self.settings.clip_grad_norm,
         };
         while self.state.position.step < self.settings.steps {
-            let report = train_step(
-                &mut self.state,
-                &self.model,
-                &mut self.loss,
-                &mut self.schedule,
-                &step_settings,
-                &mut || loader.next_batch(),
-            )?;
+            let report =
+                train_step(&mut self.state, self.objective.as_mut(), &mut self.rates, &step_settings, &mut || {
+                    loader.next_batch()
+                })?;
             let last = report.step == self.settings.steps;
             if last || report.step % self.metrics_every_steps == 0 {
                 metrics.append(&record(&report))?;
@@ -153,6 +154,7 @@ impl Trainer {
                 return Ok(Outcome::Stopped(signal));
             }
             self.previews(report.step, last, watcher)?;
+            self.validate(report.step, last, watcher)?;
         }
         Ok(Outcome::Finished)
     }
@@ -166,22 +168,39 @@ impl Trainer {
         self.checkpoints().save(&snapshot, self.settings.keep_last)
     }
 
+    fn validate(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
+        let Some(every) = self.validate_every_steps else { return Ok(()) };
+        if !last && !step.is_multiple_of(every) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let scores = self.objective.validate(self.state.ema.as_mut())?;
+        let record = ValidationRecord { step, scores, seconds: start.elapsed().as_secs_f64() };
+        Metrics::open(&self.dir.join(VALIDATION))?.append(&record)?;
+        watcher.on_validation(&record);
+        Ok(())
+    }
+
     fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
-        let Some((every, preview)) = &mut self.preview else { return Ok(()) };
-        if !last && !step.is_multiple_of(*every) {
+        let Some(every) = self.preview_every_steps else { return Ok(()) };
+        if !last && !step.is_multiple_of(every) {
             return Ok(());
         }
         let dir = self.dir.join("previews").join(format!("step-{step:08}"));
-        preview.write(&self.model, self.state.ema.as_mut(), self.seed, &dir)?;
+        self.objective.preview(self.state.ema.as_mut(), self.seed, &dir)?;
         watcher.on_preview(&dir);
         Ok(())
     }
 }
 
+/// The file with the scores of validations.
+const VALIDATION: &str = "validation.jsonl";
+
 fn record(report: &StepReport) -> Record {
     Record {
         step: report.step,
         loss: report.loss,
+        terms: report.terms.iter().cloned().collect(),
         learning_rate: report.learning_rate,
         grad_norm: report.grad_norm,
         samples_seen: report.samples_seen,

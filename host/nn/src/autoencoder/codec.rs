@@ -151,6 +151,11 @@ impl AutoencoderConfig {
         }
     }
 
+    /// Names of the terms that the regularizer gives.
+    pub fn regularization_terms(&self) -> Vec<String> {
+        self.regularizer().terms()
+    }
+
     /// The encoder; none if it is the identity.
     fn encoder(&self) -> Option<&CoderConfig> {
         match self {

@@ -98,8 +98,8 @@ fn batches_change_nothing() {
     let (_, whole) = build(&kl("autoencoder-kl-mode-only", json!({})));
     let (_, batched) = build(&kl("autoencoder-kl-mode-only", json!({ "max_batch_size": 2 })));
     let z = whole.encode(&x, None);
-    close(&batched.encode(&x, None), &z, 1e-5);
-    close(&batched.decode(&z, 5, false), &whole.decode(&z, 5, false), 1e-5);
+    close(&batched.encode(&x, None), &z, 1e-4);
+    close(&batched.decode(&z, 5, false), &whole.decode(&z, 5, false), 1e-4);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_terms_of_a_loss_are_those_of_all_rows() {
     let (params, batched) = build(&kl("autoencoder-kl", json!({ "max_batch_size": 2 })));
     let (want, got) =
         (whole.encode_with_terms(&x, Some(&noise), false), batched.encode_with_terms(&x, Some(&noise), false));
-    close(&got.z, &want.z, 1e-5);
+    close(&got.z, &want.z, 1e-4);
     let kl = whole.posterior(&x).unwrap().kl().mean(Kind::Float);
     let term = &got.terms[0].1;
     assert!(got.terms.len() == 1 && got.terms[0].0 == "kl_loss" && term.size().is_empty());

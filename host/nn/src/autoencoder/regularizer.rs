@@ -77,6 +77,22 @@ impl RegularizerConfig {
         problems
     }
 
+    /// Names of the terms that it gives for the loss and for people.
+    pub fn terms(&self) -> Vec<String> {
+        let usage = |key: &String, is_told: bool| {
+            let told = if is_told { &["perplexity", "cluster_usage"][..] } else { &[] };
+            std::iter::once(key.clone()).chain(told.iter().map(|&name| name.to_owned())).collect()
+        };
+        match self {
+            Self::Identity => Vec::new(),
+            Self::DiagonalGaussian { .. } => vec!["kl_loss".to_owned()],
+            Self::VectorQuantizer(config) => usage(&config.loss_key, config.log_perplexity),
+            Self::VectorQuantizerWithInputProjection(config) => usage(&config.loss_key, config.log_perplexity),
+            Self::EmaVectorQuantizer(config) => vec![config.loss_key.clone(), "perplexity".to_owned()],
+            Self::GumbelQuantizer(config) => vec![config.loss_key.clone()],
+        }
+    }
+
     /// Channels of a latent where the encoder gives `encoded`.
     pub fn channels(&self, encoded: i64) -> i64 {
         match self {
@@ -210,6 +226,26 @@ mod tests {
         assert!(latent(json!({ "kind": "diagonal-gaussian", "sample": false })).z.equal(&posterior.mean));
         let encoded = latent(json!({ "kind": "identity" }));
         assert!(encoded.z.equal(&moments) && encoded.terms.is_empty());
+    }
+
+    #[test]
+    fn the_names_of_terms_are_told_beforehand() {
+        let projected = "vector-quantizer-with-input-projection";
+        for config in [
+            json!({ "kind": "identity" }),
+            json!({ "kind": "diagonal-gaussian" }),
+            json!({ "kind": "vector-quantizer", "n_e": 5, "e_dim": 4, "loss_key": "codes" }),
+            json!({ "kind": "vector-quantizer", "n_e": 5, "e_dim": 4, "log_perplexity": true }),
+            json!({ "kind": projected, "n_codes": 5, "input_dim": 4, "codebook_dim": 2, "log_perplexity": true }),
+            json!({ "kind": "ema-vector-quantizer", "n_embed": 5, "embedding_dim": 4, "beta": 0.25 }),
+            json!({ "kind": "gumbel-quantizer", "num_hiddens": 4, "embedding_dim": 3, "n_embed": 9 }),
+        ] {
+            let told = serde_json::from_value::<RegularizerConfig>(config.clone()).unwrap().terms();
+            let (x, noise) = (Tensor::randn([2, 4, 3, 3], F32), Tensor::randn([2, 9, 3, 3], F32));
+            let noise = if told == ["kl_loss"] { noise.narrow(1, 0, 2) } else { noise };
+            let given = build(config).regularize(&x, Some(&noise), true).terms;
+            assert_eq!(given.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), told);
+        }
     }
 
     #[test]

@@ -66,6 +66,8 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("ucg_rate = 0.1", "ucg_rate = 1.1", "model.embedders.0.ucg_rate"),
     here("learning_rate = 1e-3", "learning_rate = 0", "optimizer.learning_rate"),
     here("weight_decay = 0.01", "betas = [0.9, 1.5]", "optimizer.betas.1"),
+    here("kind = \"adamw\"", "kind = \"adam\"\nbetas = [1.0, 0.9]", "optimizer.betas.0"),
+    here("kind = \"adamw\"", "kind = \"sgd\"\nmomentum = -0.1", "optimizer.momentum"),
     here("decay = 0.995", "decay = 1.0", "ema.decay"),
     here("[train]\nsteps = 600", "[train]\nsteps = -600", "train.steps"),
     here("model_channels = 32", "model_channels = 33", "model.network.model_channels"),
@@ -79,8 +81,11 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("kind = \"continuous\"", "kind = \"continous\"", "model.denoiser.kind"),
     here("kind = \"v-edm-cnoise\"", "kind = \"v-edm\"", "model.denoiser.scaling.kind"),
     here("distance = \"l2\"", "distance = \"mse\"", "loss.distance"),
-    here("kind = \"adamw\"", "kind = \"adam\"", "optimizer.kind"),
+    here("kind = \"adamw\"", "kind = \"adamax\"", "optimizer.kind"),
     here("\"num_video_frames\"", "\"num_frames\"", "model.extra_inputs.0"),
+    // Settings of another kind.
+    here("kind = \"adamw\"", "kind = \"sgd\"\nbetas = [0.9, 0.99]", "optimizer.betas"),
+    here("kind = \"adamw\"", "kind = \"adam\"\nmomentum = 0.9", "optimizer.momentum"),
     // What is missing.
     at("[run]", "dir = \"../runs/demo\"", "", "run.dir"),
     at("[data.source]", "kind = \"mesh-orbit\"", "", "data.source.kind"),
@@ -97,6 +102,8 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("clip_grad_norm = 1.0", "init_from = \"none.safetensors\"", "train.init_from"),
     here("dir = \"../runs/demo\"", "dir = \"orbit.toml\"", "run.dir"),
     here("size = 32 ", "size = 34 ", "data.source.size"),
+    here("kind = \"adamw\"", "kind = \"sgd\"\nnesterov = true", "optimizer.nesterov"),
+    here("kind = \"adamw\"", "kind = \"sgd\"\nmomentum = 0.9\nnesterov = true\ndampening = 0.1", "optimizer.dampening"),
     here("n_copies = 8", "n_copies = 14", "model.embedders.0.n_copies"),
     here("out_channels = 3", "out_channels = 4", "model.network.out_channels"),
     here("adm_in_channels = 192", "", "model.network.adm_in_channels"),
@@ -112,6 +119,8 @@ const ORBIT_FAULTS: &[Fault] = &[
         "model.embedders.0.weights_at",
     ),
     here("seed = 23", "seed = 1_000_000_000_000_000_000", "run.seed"),
+    at("[loss]", "distance = \"l2\"", "distance = \"lpips\"", "loss.lpips"),
+    here("distance = \"l2\"", "distance = \"l2\"\nlpips = { weights = \"orbit.toml\" }", "loss.lpips"),
 ];
 
 const CLASSES_FAULTS: &[Fault] = &[

@@ -1,5 +1,6 @@
 //! Configs as people write them, right and wrong.
 
+mod autoencoder;
 mod faults;
 mod first_stage;
 mod layers;
@@ -9,7 +10,9 @@ mod plugins;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Loaded, Problems};
+use serde_json::json;
+
+use super::{Loaded, Problems, RunConfig};
 
 /// The configs that users start from.
 const SHIPPED: [(&str, &str); 2] = [
@@ -106,8 +109,34 @@ fn the_emoji_classes_have_thirty_pictures_or_more() {
 }
 
 #[test]
+fn optimizers_have_torchs_defaults() {
+    let house = House::new();
+    let (before, rest) = ORBIT.split_once("[optimizer]").unwrap();
+    let (_, after) = rest.split_once("[ema]").unwrap();
+    let optimizer = |kind: &str| {
+        let text = format!("{before}[optimizer]\nkind = \"{kind}\"\nlearning_rate = 0.5\n\n[ema]{after}");
+        house.write("configs/orbit.toml", &text);
+        let config = loads(&house, "configs/orbit.toml").config;
+        assert!(config.optimizer.learning_rate() == 0.5 && config.optimizer.schedule().is_none());
+        serde_json::to_value(config.optimizer).unwrap()
+    };
+    let adam = |kind: &str, weight_decay: f64| {
+        json!({
+            "kind": kind, "learning_rate": 0.5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": weight_decay,
+            "amsgrad": false,
+        })
+    };
+    assert_eq!(optimizer("adamw"), adam("adamw", 0.01));
+    assert_eq!(optimizer("adam"), adam("adam", 0.0));
+    let sgd = json!({
+        "kind": "sgd", "learning_rate": 0.5, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": false,
+    });
+    assert_eq!(optimizer("sgd"), sgd);
+}
+
+#[test]
 fn schemas_accept_the_configs_and_are_accepted_themselves() {
-    let schema = super::schema();
+    let schema = super::schema::<RunConfig>();
     jsonschema::meta::validate(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for (_, text) in SHIPPED {

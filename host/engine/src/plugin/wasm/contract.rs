@@ -41,16 +41,23 @@ pub fn grid(component: &str, n: u32, sigmas: &[f64]) -> Result<(), ComponentErro
     }
 }
 
-/// One positive sigma a draw.
+/// One sigma a draw, 0 for none of its noise.
 pub fn samples(component: &str, draws: usize, sigmas: &[f64]) -> Result<(), ComponentError> {
     count(component, "sigmas", sigmas.len(), draws, &format!("{draws} draws"))?;
-    each(component, "sigma", sigmas, "positive and finite", positive)
+    each(component, "sigma", sigmas, "finite and at least 0", not_negative)
 }
 
 /// One weight a sigma.
-pub fn weights(component: &str, sigmas: usize, weights: &[f64]) -> Result<(), ComponentError> {
-    count(component, "weights", weights.len(), sigmas, &format!("{sigmas} sigmas"))?;
-    each(component, "weight", weights, "finite and at least 0", not_negative)
+pub fn weights(component: &str, sigmas: &[f64], weights: &[f64]) -> Result<(), ComponentError> {
+    count(component, "weights", weights.len(), sigmas.len(), &format!("{} sigmas", sigmas.len()))?;
+    match weights.iter().zip(sigmas).find(|(weight, _)| !not_negative(**weight)) {
+        Some((weight, sigma)) => {
+            let message =
+                format!("returned the weight {weight} for sigma = {sigma}, which is not finite and at least 0");
+            Err(broken(component, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// One scale for each sigma and frame.
@@ -87,12 +94,18 @@ mod tests {
 
     #[test]
     fn lists_have_the_length_and_range_of_their_kind() {
-        samples("p/e", 1, &[1.0]).unwrap();
+        samples("p/e", 2, &[1.0, 0.0]).unwrap();
+        assert!(samples("p/e", 1, &[-1.0]).is_err());
         assert_eq!(message(samples("p/e", 1, &[])), "p/e: returned 0 sigmas for 1 draws");
         assert!(samples("p/e", 1, &[f64::INFINITY]).is_err());
-        weights("p/e", 2, &[0.0, 2.0]).unwrap();
-        let negative = message(weights("p/e", 2, &[0.0, -2.0]));
-        assert_eq!(negative, "p/e: returned weight 1 = -2, which is not finite and at least 0");
+        weights("p/e", &[1.0, 2.0], &[0.0, 2.0]).unwrap();
+        assert_eq!(message(weights("p/e", &[1.0, 2.0], &[0.0])), "p/e: returned 1 weights for 2 sigmas");
+        for (bad, text) in [(-2.0, "-2"), (f64::INFINITY, "inf")] {
+            let error = message(weights("p/e", &[1.0, 0.5], &[0.0, bad]));
+            let expected =
+                format!("p/e: returned the weight {text} for sigma = 0.5, which is not finite and at least 0");
+            assert_eq!(error, expected);
+        }
         scales("p/e", 2, 3, &[-1.0; 6]).unwrap();
         assert_eq!(message(scales("p/e", 2, 3, &[1.0; 5])), "p/e: returned 5 scales for 2 sigmas and 3 frames");
         assert!(scales("p/e", 1, 1, &[f64::NAN]).is_err());

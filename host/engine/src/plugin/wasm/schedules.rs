@@ -28,7 +28,7 @@ impl Discretization for Scheduled<guest::discretization::GuestIndices> {
 impl Weighting for Scheduled<guest::weighting::GuestIndices> {
     fn weights(&mut self, sigmas: &[f64]) -> Result<Vec<f64>, ComponentError> {
         let weights = self.entry.call("weights", |guest, store| guest.call_weights(store, sigmas))?;
-        contract::weights(self.entry.name(), sigmas.len(), &weights)?;
+        contract::weights(self.entry.name(), sigmas, &weights)?;
         Ok(weights)
     }
 }

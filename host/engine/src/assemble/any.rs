@@ -1,0 +1,95 @@
+//! A project of either kind, for verbs that do the same with both.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{AssembleError, Plan, Project};
+use crate::config::{
+    AutoencoderRunConfig, DataConfig, Environment, KindOfRun, PluginRef, RunConfig, RunKind, RunSection, kind_of_run,
+};
+use crate::data::{Loader, Source};
+use crate::trainer::Trainer;
+
+/// A project of the kind that its config is of.
+pub enum AnyProject {
+    /// A diffusion model's.
+    Diffusion(Project<RunConfig>),
+    /// An autoencoder's.
+    Autoencoder(Project<AutoencoderRunConfig>),
+}
+
+/// The same expression for a project of either kind.
+macro_rules! each {
+    ($any:expr, $project:ident => $do:expr) => {
+        match $any {
+            AnyProject::Diffusion($project) => $do,
+            AnyProject::Autoencoder($project) => $do,
+        }
+    };
+}
+
+impl AnyProject {
+    /// As [`Project::open`], for a config of either kind.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn open(
+        path: &Path,
+        sets: &[String],
+        plugin_dirs: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Self, AssembleError> {
+        Ok(match kind_of_run(path, sets)? {
+            KindOfRun::Diffusion => Self::Diffusion(Project::open(path, sets, plugin_dirs, env)?),
+            KindOfRun::Autoencoder => Self::Autoencoder(Project::open(path, sets, plugin_dirs, env)?),
+        })
+    }
+
+    /// As [`Project::source`].
+    ///
+    /// # Errors
+    /// As [`Project::source`].
+    pub fn source(&self) -> Result<Arc<dyn Source>, AssembleError> {
+        each!(self, project => project.source())
+    }
+
+    /// As [`Project::resolved`].
+    ///
+    /// # Errors
+    /// As [`Project::resolved`].
+    pub fn resolved(&self) -> Result<String, AssembleError> {
+        each!(self, project => project.resolved())
+    }
+
+    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
+    ///
+    /// # Errors
+    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
+    /// holds a run and `resume` is not given.
+    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+        each!(self, project => project.trainer(resume))
+    }
+
+    /// What the run will hold in memory and on disk.
+    ///
+    /// # Errors
+    /// When a plugin cannot be loaded or refuses its settings.
+    pub fn plan(&mut self) -> Result<Plan, AssembleError> {
+        each!(self, project => project.plan())
+    }
+
+    /// Every plugin that the config names.
+    pub fn plugin_refs(&self) -> Vec<PluginRef<'_>> {
+        each!(self, project => project.config().plugin_refs())
+    }
+
+    /// Where and how the run happens.
+    pub fn run(&self) -> &RunSection {
+        each!(self, project => project.config().run())
+    }
+
+    /// Where batches come from.
+    pub fn data(&self) -> &DataConfig {
+        each!(self, project => project.config().data())
+    }
+}

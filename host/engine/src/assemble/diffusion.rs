@@ -1,0 +1,168 @@
+//! A diffusion model's config to a trainer.
+
+use tch::Device;
+
+use super::embedder_weights::load_embedders;
+use super::first_stage::load_first_stage;
+use super::project::{BuiltRun, start_from};
+use super::weights_file::lpips;
+use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths, device};
+use crate::conditioner::Pass;
+use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
+use crate::data::{self, Loader};
+use crate::diffusion::{Loss, RowDistance, Sampling};
+use crate::trainer::{
+    DiffusionObjective, Ema, FlatParams, Optimizer, Preview, Rates, TrainState, Trainer, Validation, mean_pictures,
+};
+
+impl Project<RunConfig> {
+    /// The objective.
+    ///
+    /// # Errors
+    /// When a plugin or the distance's networks cannot be loaded.
+    pub fn loss(&mut self, device: Device) -> Result<Loss, AssembleError> {
+        let loss = self.loaded.config.loss.clone();
+        let distance = match (loss.distance, &loss.lpips) {
+            (Distance::L2, _) => RowDistance::L2,
+            (Distance::L1, _) => RowDistance::L1,
+            (Distance::Lpips, Some(networks)) => {
+                RowDistance::Lpips { lpips: Box::new(lpips(networks, device)?), is_weighted: loss.weighted_lpips }
+            }
+            (Distance::Lpips, None) => {
+                let help = "add lpips = { weights = \"..\" }";
+                return Err(Problems(vec![self.loaded.problem("/loss/lpips", "is missing", help)]).into());
+            }
+        };
+        Ok(Loss {
+            distance,
+            sigma_per: loss.sigma_per,
+            offset_noise_level: loss.offset_noise_level,
+            sigma_sampler: self.registry.sigma_sampler(&loss.sigma_sampling)?,
+            weighting: self.registry.weighting(&loss.weighting)?,
+        })
+    }
+
+    /// How samples are made; `num_views` views lie beside each other in a scene's frames.
+    ///
+    /// # Errors
+    /// When a plugin cannot be loaded.
+    pub fn sampling(&mut self, num_views: u32) -> Result<Sampling, AssembleError> {
+        let sampling = self.loaded.config.sampling.clone();
+        let guidance = sampling.guidance.as_ref().map(|used| self.registry.guidance(used)).transpose()?;
+        Ok(Sampling {
+            num_steps: sampling.num_steps,
+            sampler: self.registry.sampler(&sampling.sampler)?,
+            discretization: self.registry.discretization(&sampling.discretization)?,
+            guidance,
+            force_uc_zero: sampling.force_uc_zero,
+            additional_cond_keys: sampling.additional_cond_keys,
+            num_views,
+        })
+    }
+
+    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
+    ///
+    /// # Errors
+    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
+    /// holds a run and `resume` is not given.
+    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+        let config = self.loaded.config.clone();
+        let device = device(&config.run)?;
+        if let Some(threads) = config.run.threads {
+            tch::set_num_threads(threads);
+        }
+        if !resume {
+            self.refuse_used_folder()?;
+        }
+        let source = self.source()?;
+        let preview =
+            data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
+        let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
+        let loss = self.loss(device)?;
+        let sampling = self.sampling(num_views)?;
+        let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
+
+        let built = build_model(&config, &mut self.registry, Place::Device(device))?;
+        if !resume {
+            load_embedders(&self.loaded, &built.weights)?;
+            load_first_stage(&config, &built.weights)?;
+        }
+        if built.num_network == 0 && config.model.trainable.is_some() {
+            let help = "name some as the network's paths are: \"*.attn1.*\", or \"temporal\"";
+            let message = "matches no parameter of the network";
+            return Err(Problems(vec![self.loaded.problem("/model/trainable", message, help)]).into());
+        }
+        let preview = preview.to_device(device);
+        self.check_widths(&built.model, &preview)?;
+        let mut state = TrainState {
+            position: Default::default(),
+            weights: built.weights,
+            optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
+            adversary: None,
+            ema: None,
+        };
+        if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
+            start_from(&mut state, NETWORK_PREFIX, path)?;
+        }
+        // After the weights are loaded, so that the average starts from them.
+        state.ema = config
+            .ema
+            .as_ref()
+            .map(|ema| Ema::new(state.optimizer.params(), built.num_network, ema.decay, ema.warm_up));
+        let preview = config.logging.preview_every_steps.map(|_| Preview {
+            batch: preview,
+            sampling,
+            use_ema: config.sampling.use_ema,
+            format: config.logging.clip_format,
+            fps: config.logging.clip_fps,
+        });
+        let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
+        let validation = config.validation.as_ref();
+        let validation = validation.map(|settings| self.validation(settings, num_views, device)).transpose()?;
+        let objective = Box::new(DiffusionObjective { model: built.model, loss, preview, validation });
+        let RunConfig { train, logging, .. } = config;
+        self.trainer_of(
+            BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
+            resume,
+        )
+    }
+
+    /// The validation that `settings` describe.
+    ///
+    /// # Errors
+    /// When its data cannot be read or lacks entries, or a plugin or the networks of LPIPS cannot be loaded.
+    pub fn validation(
+        &mut self,
+        settings: &ValidationConfig,
+        num_views: u32,
+        device: Device,
+    ) -> Result<Validation, AssembleError> {
+        let seed = self.config().run.seed;
+        let key = self.config().model.input_key.clone();
+        let mean = mean_pictures(&self.validation_scenes(None, settings.mean_scenes, Device::Cpu)?, &key);
+        Ok(Validation {
+            batches: self.validation_scenes(settings.source.as_ref(), settings.scenes, device)?,
+            sigmas: settings.sigmas.clone(),
+            sampling: if settings.sample { Some(self.sampling(num_views)?) } else { None },
+            use_ema: self.config().sampling.use_ema,
+            copied_key: settings.copied_key.clone(),
+            mean: mean.filter(|_| settings.sample).map(|mean| mean.to_device(device)),
+            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
+            seed,
+        })
+    }
+
+    fn check_widths(&self, model: &crate::diffusion::Model, batch: &data::Batch) -> Result<(), AssembleError> {
+        let seed = self.config().run.seed;
+        let conditions = model.conditioner.embed(batch, Pass { seed, training: false, force_zero: &[] })?;
+        let size = model.input(batch)?.size();
+        let [_, c, h, w] = size[..] else {
+            let message = format!("`{}` is {size:?}; it must be [n, c, h, w]", model.input_key);
+            return Err(
+                Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
+            );
+        };
+        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions);
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
+    }
+}

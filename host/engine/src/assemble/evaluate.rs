@@ -1,0 +1,105 @@
+//! A trained run, scored on scenes that it was not trained on.
+
+use std::path::{Path, PathBuf};
+
+use super::run::{checkpoint_of, load_weights};
+use super::{AssembleError, Place, Project, build_model, device};
+use crate::config::{AutoencoderRunConfig, Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
+use crate::data;
+use crate::trainer::Scores;
+use crate::trainer::checkpoint::{self, Snapshot};
+
+/// What an evaluation may change of a run's settings.
+#[derive(Debug, Clone, Default)]
+pub struct EvaluateSettings {
+    /// Scenes; as many as the config's validation has, or 4, if not given.
+    pub scenes: Option<usize>,
+    /// Steps of the solver.
+    pub num_steps: Option<u32>,
+    /// The solver, with its default settings.
+    pub sampler: Option<String>,
+    /// Step of the checkpoint; the newest if not given.
+    pub checkpoint: Option<u64>,
+}
+
+/// What an evaluation gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Steps that the weights were trained for.
+    pub step: u64,
+    /// Scenes that the scores are means over.
+    pub scenes: usize,
+    /// Whether they come from a source of their own, or from that of training.
+    pub is_held_out: bool,
+    /// The scores.
+    pub scores: Scores,
+}
+
+/// Scores the run in `dir` as its config's `[validation]` says, or as that is by default.
+///
+/// # Errors
+/// When there is no intact checkpoint, or what its config names is not there.
+pub fn evaluate(
+    dir: &Path,
+    settings: &EvaluateSettings,
+    plugin_dirs: &[PathBuf],
+    env: &Environment,
+) -> Result<Evaluation, AssembleError> {
+    let path = checkpoint_of(dir, settings.checkpoint)?;
+    let snapshot = checkpoint::load(&path)?;
+    let config = path.join(checkpoint::CONFIG);
+    match kind_of_run(&config, &[])? {
+        KindOfRun::Diffusion => {
+            let project = Project::<RunConfig>::open(&config, &[], plugin_dirs, env)?;
+            diffusion(project, &path, &snapshot, settings)
+        }
+        KindOfRun::Autoencoder => {
+            let project = Project::<AutoencoderRunConfig>::open(&config, &[], plugin_dirs, env)?;
+            autoencoder(&project, &path, &snapshot, settings)
+        }
+    }
+}
+
+fn diffusion(
+    mut project: Project<RunConfig>,
+    path: &Path,
+    snapshot: &Snapshot,
+    settings: &EvaluateSettings,
+) -> Result<Evaluation, AssembleError> {
+    let sampling = &mut project.loaded.config.sampling;
+    if let Some(num_steps) = settings.num_steps {
+        sampling.num_steps = num_steps;
+    }
+    if let Some(name) = &settings.sampler {
+        sampling.sampler = PluginUse { plugin: name.clone(), params: Default::default() };
+    }
+    let config = project.config().clone();
+    let mut validation = config.validation.clone().unwrap_or_default();
+    validation.scenes = settings.scenes.unwrap_or(validation.scenes);
+    let device = device(&config.run)?;
+    let first = data::preview_batch(project.source()?, &config.data, config.run.seed, 1)?;
+    let num_views = first.integers.get("num_views").map_or(1, |views| *views as u32);
+    let mut run = project.validation(&validation, num_views, device)?;
+    let mut loss = project.loss(device)?;
+    let built = build_model(&config, &mut project.registry, Place::Device(device))?;
+    load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
+    let scores = run.run(&built.model, &mut loss)?;
+    let is_held_out = validation.source.is_some();
+    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+}
+
+fn autoencoder(
+    project: &Project<AutoencoderRunConfig>,
+    path: &Path,
+    snapshot: &Snapshot,
+    settings: &EvaluateSettings,
+) -> Result<Evaluation, AssembleError> {
+    let mut validation = project.config().validation.clone().unwrap_or_default();
+    validation.scenes = settings.scenes.unwrap_or(validation.scenes);
+    let device = device(&project.config().run)?;
+    let (model, weights) = project.model(device)?;
+    load_weights(&weights, snapshot, true, path)?;
+    let scores = project.validation(&validation, device)?.run(&model)?;
+    let is_held_out = validation.source.is_some();
+    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+}

@@ -1,0 +1,98 @@
+//! Networks whose every weight comes from a file that the config names.
+
+use std::path::Path;
+
+use anneal_nn::{Lpips, Params};
+use anneal_torch::grad_mode;
+use tch::Device;
+
+use crate::config::LpipsConfig;
+use crate::trainer::checkpoint::{self, CheckpointError};
+use crate::weights::Named;
+
+/// Copies into `have` what the file (or the run's folder) at `path` holds under `prefix` and the same names. Other keys of
+/// it are left alone: a published one may hold a whole model, or a discriminator. `what` is what the weights are of.
+///
+/// # Errors
+/// When the file cannot be read, lacks a key, or has one of another shape.
+pub(super) fn copy_weights(path: &Path, prefix: &str, have: &[Named], what: &str) -> Result<(), CheckpointError> {
+    let misfit = |reason: String| CheckpointError::Misfit { path: path.to_owned(), reason };
+    let given = checkpoint::read_weights(path)?;
+    let _no_grad = grad_mode::no_grad();
+    let mut missing = Vec::new();
+    for (name, tensor) in have {
+        let key = format!("{prefix}{name}");
+        let Some((_, value)) = given.iter().find(|(given, _)| *given == key) else {
+            missing.push(key);
+            continue;
+        };
+        if value.size() != tensor.size() {
+            let (given, wanted) = (value.size(), tensor.size());
+            return Err(misfit(format!("`{key}` has shape {given:?}; that of {what} has {wanted:?}")));
+        }
+        tensor.shallow_clone().copy_(value);
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => {
+            let help = match prefix_of(&given, prefix, first) {
+                Some(found) => format!("; write prefix = {found:?}"),
+                None => String::new(),
+            };
+            Err(misfit(format!("{} keys of {what} are missing, `{first}` first{help}", missing.len())))
+        }
+    }
+}
+
+/// The prefix under which the file has `missing`, if it has it under another one.
+fn prefix_of(given: &[Named], prefix: &str, missing: &str) -> Option<String> {
+    let name = missing.strip_prefix(prefix)?;
+    given.iter().find_map(|(key, _)| key.strip_suffix(name).map(str::to_owned))
+}
+
+/// The perceptual distance with its trained networks. They are no part of a run's state: nothing changes them.
+///
+/// # Errors
+/// As [`copy_weights`].
+pub(super) fn lpips(networks: &LpipsConfig, device: Device) -> Result<Lpips, CheckpointError> {
+    let params = Params::new(device, 0);
+    let lpips = Lpips::new(&params.root());
+    let have: Vec<Named> =
+        params.into_entries().into_iter().map(|param| (param.path, param.tensor.set_requires_grad(false))).collect();
+    copy_weights(&networks.weights, &networks.prefix, &have, "the perceptual distance")?;
+    Ok(lpips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights;
+    use std::collections::HashMap;
+    use tch::{Kind, Tensor};
+
+    fn named(name: &str, value: f64) -> Named {
+        (name.to_owned(), Tensor::full([2], value, (Kind::Float, Device::Cpu)))
+    }
+
+    #[test]
+    fn keys_are_found_behind_their_prefix_or_the_prefix_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ae.safetensors");
+        let file = [named("vae.encoder.conv_in.bias", 3.0), named("vae.loss.logvar", 9.0)];
+        weights::write(&path, &file, HashMap::new()).unwrap();
+        let have = [named("encoder.conv_in.bias", 0.0)];
+        let error = copy_weights(&path, "", &have, "the first stage").unwrap_err().to_string();
+        assert!(error.contains("`encoder.conv_in.bias`") && error.contains("prefix = \"vae.\""), "{error}");
+        copy_weights(&path, "vae.", &have, "the first stage").unwrap();
+        assert_eq!(have[0].1.double_value(&[1]), 3.0);
+    }
+
+    #[test]
+    fn shapes_are_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ae.safetensors");
+        weights::write(&path, &[named("a", 1.0)], HashMap::new()).unwrap();
+        let have = [("a".to_owned(), Tensor::zeros([3], (Kind::Float, Device::Cpu)))];
+        assert!(copy_weights(&path, "", &have, "it").unwrap_err().to_string().contains("[2]"));
+    }
+}

@@ -1,0 +1,259 @@
+//! The `video-dir` and `video-list` sources: clips of videos, with their rate, motion and caption.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anneal_torch::random::Stream;
+use serde::Deserialize;
+
+use super::ffmpeg::{Film, Probe};
+use super::footage::{Fit, Footage, ImageFiles};
+use super::frames_dir::{entries, is_image, numbered};
+use super::{DataError, Sample, SampleError, Source, animation, clip};
+use crate::config::{BadSample, ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig};
+
+/// Endings of files that ffmpeg is asked to read.
+const FILMS: [&str; 10] = ["mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "y4m", "ts"];
+/// Endings of files that hold an animation.
+const ANIMATIONS: [&str; 3] = ["gif", "webp", "apng"];
+/// Folders in folders, so that a link to a folder above ends somewhere.
+const DEPTH_MAX: usize = 16;
+
+/// Videos, a clip of each an epoch.
+///
+/// A sample has what [`clip::cut`] says: `image`, `cond_image`, `fps_id`, `motion_bucket_id`, `image_only_indicator`
+/// and `num_video_frames`; the text `clip`, the video's name; and with captions the text `caption`.
+pub struct Videos {
+    kind: &'static str,
+    videos: Vec<Video>,
+    captions: bool,
+    clip: ClipConfig,
+    fit: Fit,
+    images_fps: f64,
+    ffmpeg: FfmpegConfig,
+}
+
+/// A video and what the list says of it.
+struct Video {
+    path: PathBuf,
+    name: String,
+    form: Form,
+    said: Said,
+}
+
+/// How frames are had.
+enum Form {
+    /// Image files, in order.
+    Images(Vec<PathBuf>),
+    /// A file that the `image` crate reads.
+    Animation,
+    /// A file that ffmpeg reads; what it says of itself is kept from the first time on.
+    Film(OnceLock<Probe>),
+}
+
+/// A line of a list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    path: PathBuf,
+    caption: Option<String>,
+    start_s: Option<f64>,
+    end_s: Option<f64>,
+    fps: Option<f64>,
+    motion_bucket_id: Option<u32>,
+}
+
+impl Videos {
+    /// Finds the videos below a folder.
+    ///
+    /// # Errors
+    /// When a folder cannot be read, there is no video, or (with `fail`) the first cannot be read.
+    pub fn in_folder(config: &VideoDirConfig, on_bad: BadSample) -> Result<Self, DataError> {
+        let mut videos = Vec::new();
+        find(&config.path, &config.path, DEPTH_MAX, &mut videos)?;
+        let source = Self {
+            kind: "video-dir",
+            videos,
+            captions: config.captions,
+            clip: config.clip.clone(),
+            fit: Fit { size: config.size, resize: true },
+            images_fps: config.images_fps,
+            ffmpeg: config.ffmpeg.clone(),
+        };
+        let wanted =
+            format!("no video ({}, {}) and no folder of images in it", FILMS.join(", "), ANIMATIONS.join(", "));
+        source.checked(&config.path, wanted, on_bad)
+    }
+
+    /// Reads the list, and looks whether its videos are there.
+    ///
+    /// # Errors
+    /// When the list cannot be read, a line of it is malformed, a video is not there, or (with `fail`) the first cannot
+    /// be read.
+    pub fn in_list(config: &VideoListConfig, on_bad: BadSample) -> Result<Self, DataError> {
+        let text =
+            fs::read_to_string(&config.path).map_err(|source| DataError::Read { path: config.path.clone(), source })?;
+        let folder = config.path.parent().unwrap_or(Path::new(""));
+        let mut videos = Vec::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let place = format!("{}:{}", config.path.display(), number + 1);
+            let said = said(line.trim()).map_err(|reason| DataError::Unusable { place: place.clone(), reason })?;
+            let path = folder.join(&said.path);
+            let form = form(&path).map_err(|error| DataError::Unusable { place, reason: error.to_string() })?;
+            videos.push(Video { path, name: said.path.to_string_lossy().into_owned(), form, said });
+        }
+        let source = Self {
+            kind: "video-list",
+            captions: videos.iter().any(|video| video.said.caption.is_some()),
+            videos,
+            clip: config.clip.clone(),
+            fit: Fit { size: config.size, resize: true },
+            images_fps: config.images_fps,
+            ffmpeg: config.ffmpeg.clone(),
+        };
+        if let Some(video) = source.videos.iter().find(|video| source.captions && video.said.caption.is_none()) {
+            let reason = format!("{} has no `caption`, but other videos of the list have one", video.name);
+            return Err(DataError::Unusable { place: config.path.display().to_string(), reason });
+        }
+        source.checked(&config.path, "the list names no video".to_owned(), on_bad)
+    }
+
+    fn checked(self, path: &Path, wanted: String, on_bad: BadSample) -> Result<Self, DataError> {
+        clip::check(&self.clip)?;
+        if self.videos.is_empty() {
+            return Err(DataError::Empty { path: path.to_owned(), wanted });
+        }
+        if on_bad == BadSample::Fail {
+            self.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
+        }
+        Ok(self)
+    }
+
+    /// A clip of a video.
+    fn cut(&self, video: &Video, draw: &mut Stream) -> Result<Sample, SampleError> {
+        let mut clip = self.clip.clone();
+        clip.motion_bucket_id = video.said.motion_bucket_id.or(clip.motion_bucket_id);
+        let seconds = [video.said.start_s.unwrap_or(0.0), video.said.end_s.unwrap_or(f64::INFINITY)];
+        let mut cut = |footage: &dyn Footage| clip::cut(footage, &video.name, seconds, &clip, draw);
+        match &video.form {
+            Form::Images(paths) => {
+                let fps = video.said.fps.unwrap_or(self.images_fps);
+                cut(&ImageFiles { paths, fps, fit: self.fit })
+            }
+            Form::Animation => {
+                let bytes =
+                    fs::read(&video.path).map_err(|source| SampleError::Read { path: video.path.clone(), source })?;
+                let mut film = animation::decode(&bytes, Some(self.fit), &video.path)?;
+                film.fps = video.said.fps.unwrap_or(film.fps);
+                cut(&film)
+            }
+            Form::Film(known) => {
+                #[cfg(feature = "openh264")]
+                if let Some(film) = super::h264::Film::open(&video.path, self.fit)? {
+                    return cut(&film);
+                }
+                let probe = match known.get() {
+                    Some(probe) => *probe,
+                    // Two workers may both ask; they get the same answer, and nobody waits for the other.
+                    None => {
+                        let probe = Probe::new(&self.ffmpeg, &video.path)?;
+                        *known.get_or_init(|| probe)
+                    }
+                };
+                cut(&Film { ffmpeg: &self.ffmpeg, path: &video.path, probe, fit: self.fit })
+            }
+        }
+    }
+}
+
+impl Source for Videos {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn num_samples(&self) -> usize {
+        self.videos.len()
+    }
+
+    fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
+        let video = &self.videos[index];
+        let mut sample = self.cut(video, draw)?;
+        if self.captions {
+            let caption = match &video.said.caption {
+                Some(caption) => caption.clone(),
+                None => caption_beside(&video.path)?,
+            };
+            sample.texts.insert("caption".to_owned(), caption);
+        }
+        sample.texts.insert("clip".to_owned(), video.name.clone());
+        Ok(sample)
+    }
+}
+
+/// The videos below a folder, in the order of their paths.
+fn find(root: &Path, folder: &Path, depth: usize, videos: &mut Vec<Video>) -> Result<(), DataError> {
+    for path in entries(folder)? {
+        let folder = path.is_dir();
+        if folder && !entries(&path)?.iter().any(|path| is_image(path) && !is_animation(path)) {
+            if depth > 0 {
+                find(root, &path, depth - 1, videos)?;
+            }
+            continue;
+        }
+        if folder || has_ending(&path, &FILMS) || is_animation(&path) {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            let form = form(&path)?;
+            videos.push(Video { path, name, form, said: Said::default() });
+        }
+    }
+    Ok(())
+}
+
+fn form(path: &Path) -> Result<Form, DataError> {
+    if path.is_dir() {
+        let frames = numbered(path)?;
+        if frames.is_empty() {
+            let wanted = "no images in it".to_owned();
+            return Err(DataError::Empty { path: path.to_owned(), wanted });
+        }
+        return Ok(Form::Images(frames));
+    }
+    fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    Ok(if is_animation(path) || has_ending(path, &["png"]) { Form::Animation } else { Form::Film(OnceLock::new()) })
+}
+
+fn is_animation(path: &Path) -> bool {
+    has_ending(path, &ANIMATIONS)
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
+}
+
+/// A line: a JSON object, or the bare path.
+fn said(line: &str) -> Result<Said, String> {
+    if !line.starts_with('{') {
+        return Ok(Said { path: line.into(), ..Said::default() });
+    }
+    let said: Said = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    if said.fps.is_some_and(|fps| fps <= 0.0) {
+        return Err("`fps` is not above 0".to_owned());
+    }
+    if said.start_s.unwrap_or(0.0) >= said.end_s.unwrap_or(f64::INFINITY) {
+        return Err("`start_s` is not before `end_s`".to_owned());
+    }
+    Ok(said)
+}
+
+/// The text of the file with a video's name and the ending `.txt`, on one line.
+fn caption_beside(path: &Path) -> Result<String, SampleError> {
+    let path = path.with_extension("txt");
+    let text = fs::read_to_string(&path).map_err(|source| SampleError::Read { path, source })?;
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+#[path = "videos_tests.rs"]
+mod tests;

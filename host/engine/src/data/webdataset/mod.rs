@@ -1,0 +1,85 @@
+//! The `webdataset` source: samples in tar files, each the members of one base name.
+
+mod ending;
+mod index;
+mod read;
+mod shards;
+
+use std::path::PathBuf;
+
+use anneal_torch::random::Stream;
+
+use self::index::Stored;
+use super::{DataError, Sample, SampleError, Source, clip};
+use crate::config::{BadSample, WebdatasetConfig};
+
+/// Samples in tar shards.
+///
+/// The shards are indexed when the source is opened, so each sample can be read at any time: which sample stands in
+/// which batch is the loader's affair, as for every source, and neither workers nor ranks share a reader's place.
+///
+/// Members make entries by their endings:
+/// - `png`, `jpg`, `webp`: pictures of `image`, in `[-1, 1]`, with a number (`0003.png`) one of several; `NAME.png` and
+///   `NAME.0003.png` those of another entry
+/// - `gif`, animated `webp` and `png`, `mp4` and other videos: the frames of `image`
+/// - `npy`: `NAME.npy`, floats as f32 and whole numbers as i64, rows first
+/// - `txt`: the text `caption`; `NAME.txt` another
+/// - `json`: a number becomes an entry `[1]`, a list of numbers one row each, a string a text
+/// - `cls`: `class` `[1]` i64
+/// - `integers.json`: integers of the whole batch
+///
+/// Frames of `image` make the sample a clip: `image_only_indicator`, `num_video_frames`, and with `clip` what
+/// [`clip::cut`] says. Members with other endings are left alone.
+pub struct Webdataset {
+    config: WebdatasetConfig,
+    shards: Vec<PathBuf>,
+    stored: Vec<Stored>,
+}
+
+impl Webdataset {
+    /// Finds and indexes the shards.
+    ///
+    /// # Errors
+    /// When a pattern matches nothing, a shard cannot be read or is cut off, there is no sample, or (with `fail`) the
+    /// first cannot be read.
+    pub fn open(config: &WebdatasetConfig, on_bad: BadSample) -> Result<Self, DataError> {
+        if let Some(clip) = &config.clip {
+            clip::check(clip)?;
+        }
+        if config.resize && config.size.is_none() {
+            let reason = "there is no `size` to scale pictures to; give both or neither".to_owned();
+            return Err(DataError::Setting { key: "resize", reason });
+        }
+        let shards = shards::find(&config.shards)?;
+        let mut stored = index::index(&shards)?;
+        // What holds nothing that is read is no sample: a README, a licence.
+        stored.retain(|stored| stored.members.iter().any(|member| ending::Ending::parse(&member.ending).is_some()));
+        let source = Self { config: config.clone(), shards, stored };
+        if source.stored.is_empty() {
+            let path = source.shards.first().cloned().unwrap_or_default();
+            return Err(DataError::Empty { path, wanted: "no member with an ending that is read".to_owned() });
+        }
+        if on_bad == BadSample::Fail {
+            source.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
+        }
+        Ok(source)
+    }
+}
+
+impl Source for Webdataset {
+    fn kind(&self) -> &'static str {
+        "webdataset"
+    }
+
+    fn num_samples(&self) -> usize {
+        self.stored.len()
+    }
+
+    fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
+        let stored = &self.stored[index];
+        read::sample(&self.config, &self.shards[stored.shard], stored, draw)
+    }
+}
+
+#[cfg(test)]
+mod tests;

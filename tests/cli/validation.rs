@@ -1,0 +1,79 @@
+//! Validation while a run trains, and `anneal evaluate` after it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::run::{anneal, train};
+
+/// The small demo with a validation every two steps; held-out orbits are seen from higher up.
+const VALIDATED: [&str; 4] =
+    ["validation.every_steps=2", "validation.scenes=2", "validation.mean_scenes=3", "validation.sigmas=[0.3,3.0]"];
+
+fn lines(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("validation.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn without_time(mut lines: Vec<Value>) -> Vec<Value> {
+    lines.iter_mut().for_each(|line| drop(line.as_object_mut().unwrap().remove("seconds")));
+    lines
+}
+
+#[test]
+fn a_run_is_scored_on_the_same_scenes_every_time() {
+    let (straight, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(straight.path(), &VALIDATED, &[]).succeeds();
+    let scored = lines(straight.path());
+    assert_eq!(scored.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4]);
+    for name in ["loss", "loss_at_0.3", "loss_at_3", "psnr", "ssim", "psnr_copy", "ssim_copy", "psnr_mean"] {
+        assert!(scored[1][name].is_f64(), "{name} is not in {}", scored[1]);
+    }
+    let loss = |name: &str| scored[1][name].as_f64().unwrap();
+    assert!((loss("loss") - (loss("loss_at_0.3") + loss("loss_at_3")) / 2.0).abs() < 1e-9);
+    // Baselines know nothing of training.
+    assert_eq!(scored[0]["psnr_copy"], scored[1]["psnr_copy"]);
+    assert_ne!(scored[0]["loss"], scored[1]["loss"]);
+
+    let half: Vec<&str> = VALIDATED.iter().copied().chain(["train.steps=2"]).collect();
+    train(broken.path(), &half, &[]).succeeds();
+    train(broken.path(), &VALIDATED, &["--resume"]).succeeds();
+    assert_eq!(without_time(lines(broken.path())), without_time(scored.clone()));
+
+    // `evaluate` gives what the last validation gave.
+    let run = straight.path().display().to_string();
+    let evaluated = anneal(&["evaluate", &run, "--json"]).succeeds();
+    let evaluated: Value = serde_json::from_str(&evaluated.out).unwrap();
+    assert_eq!((evaluated["step"].as_u64(), evaluated["held_out"].as_bool()), (Some(4), Some(false)));
+    for (name, value) in evaluated["scores"].as_object().unwrap() {
+        assert!((value.as_f64().unwrap() - scored[1][name].as_f64().unwrap()).abs() < 1e-4, "{name}: {value}");
+    }
+    let other = anneal(&["evaluate", &run, "--scenes", "1", "--steps", "3", "--sampler", "heun-edm"]).succeeds();
+    assert!(other.out.contains("step 4, 1 scenes of the training source"), "{}", other.out);
+    anneal(&["evaluate", &run, "--checkpoint", "3"]).fails(6, &["no checkpoint of step 3"]);
+}
+
+#[test]
+fn held_out_scenes_come_from_a_source_of_their_own() {
+    let of = |sets: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let all: Vec<&str> = VALIDATED.iter().chain(sets).copied().collect();
+        train(dir.path(), &all, &[]).succeeds();
+        lines(dir.path()).pop().unwrap()
+    };
+    let plain = of(&[]);
+    let fox = crate::run::path("target/data/fox/Fox.gltf");
+    let source = format!(
+        "validation.source={{kind=\"mesh-orbit\",path=\"{fox}\",size=16,num_views=4,elevation_deg=[60.0,70.0]}}"
+    );
+    let held_out = of(&[&source]);
+    assert_ne!(plain["psnr_copy"], held_out["psnr_copy"]);
+    let unsampled = of(&["validation.sample=false"]);
+    assert!(unsampled.get("psnr").is_none() && unsampled["loss"] == plain["loss"]);
+    let other_entry = of(&["validation.copied_key=nothing", "validation.mean_scenes=0"]);
+    assert!(other_entry.get("psnr_copy").is_none() && other_entry.get("psnr_mean").is_none());
+    let dir = tempfile::tempdir().unwrap();
+    let classes = "validation.source={kind=\"emoji\",size=16,classes=[{name=\"faces\",words=[\"face\"]}]}";
+    let sets: Vec<&str> = VALIDATED.iter().copied().chain([classes]).collect();
+    train(dir.path(), &sets, &[]).fails(3, &["the data source gives no entry `cond_image`"]);
+}
