@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod checkpoint;
 mod config;
 mod data;
 mod evaluate;
@@ -54,6 +55,9 @@ enum Verb {
     /// Look at the data.
     #[command(subcommand)]
     Data(data::Data),
+    /// Look at, convert or compare weights.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoint),
     /// Measure speed and memory.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -101,6 +105,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),
+        Verb::Checkpoint(checkpoint) => checkpoint.run(),
         Verb::Bench(bench) => bench.run(),
     }
 }

@@ -245,7 +245,7 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub keep_last: Option<usize>,
-    /// Weights to start from: a safetensors file with the reference's keys, or a run's folder.
+    /// Weights to start from: a file of safetensors or torch.save with the reference's keys, or a run's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub init_from: Option<PathBuf>,
