@@ -10,11 +10,11 @@ use super::{AssembleError, Place, Project, device};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
 use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
 use crate::data::{self, Loader};
-use crate::trainer::weights::Named;
 use crate::trainer::{
     AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, FlatParams, Optimizer, Rates, TrainState,
     Trainer,
 };
+use crate::weights::Named;
 
 /// Where the tensors of an autoencoder's loss stand among a checkpoint's keys.
 const LOSS_PREFIX: &str = "loss.";

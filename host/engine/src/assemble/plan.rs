@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
 use crate::config::{AutoencoderRunConfig, OptimizerConfig, RunConfig, TrainConfig};
-use crate::trainer::weights::Named;
+use crate::weights::Named;
 
 /// Bytes of a parameter, a gradient, a moment or an average: all are f32.
 const BYTES: u64 = 4;

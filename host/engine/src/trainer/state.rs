@@ -1,6 +1,6 @@
 //! The whole truth of a run: what is not in it may be lost in a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use tch::Tensor;
@@ -109,8 +109,10 @@ impl TrainState {
             ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
             theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
         );
-        if !theirs.iter().any(|(name, _)| name.starts_with(network) && !report.unexpected.contains(name)) {
-            return Err(misfit(no_network(network, &ours, &theirs)));
+        let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
+        if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
+            let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(misfit(no_network(network, known, &given)));
         }
         if !report.misshapen.is_empty() {
             return Err(misfit(format!("it is of another model\n{report}")));
@@ -124,19 +126,12 @@ impl TrainState {
 }
 
 /// Why a file without a key of the network is none to start from.
-fn no_network(network: &str, ours: &[(String, Vec<i64>)], theirs: &[(String, Vec<i64>)]) -> String {
-    let names = |all: &'_ [(String, Vec<i64>)]| -> Vec<String> { all.iter().map(|(name, _)| name.clone()).collect() };
-    let (ours, theirs) = (names(ours), names(theirs));
-    let found = other_prefix(network, ours.iter().map(String::as_str), theirs.iter().map(String::as_str));
-    let why = match found.as_deref() {
-        Some("") => {
-            format!("they stand there without it; `anneal checkpoint convert FILE OUT --add {network}` puts it there")
-        }
-        Some(found) => format!(
-            "they stand there behind `{found}`; `anneal checkpoint convert FILE OUT --strip {found} --add {network}` \
-             changes it"
-        ),
-        None => format!("its first key is {}", theirs.first().map_or("none at all", String::as_str)),
+fn no_network<'a>(network: &str, ours: impl IntoIterator<Item = &'a str>, theirs: &[&'a str]) -> String {
+    let convert = "`anneal checkpoint convert FILE OUT";
+    let why = match other_prefix(network, ours, theirs.iter().copied()).as_deref() {
+        Some("") => format!("they stand there without it; {convert} --add {network}` puts it there"),
+        Some(found) => format!("they stand behind `{found}`; {convert} --strip {found} --add {network}` changes it"),
+        None => format!("its first key is {}", theirs.first().unwrap_or(&"none at all")),
     };
     format!("no key of the network begins with `{network}`: {why}")
 }
