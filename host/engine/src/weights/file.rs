@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor};
 
-use super::{WeightsError, safetensors_file, torch_file};
+use super::{WeightsError, safetensors_file, torch_file, torch_legacy_file};
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,12 +80,7 @@ impl WeightsFile {
         file.seek(SeekFrom::Start(0)).map_err(&io)?;
         let contents = match magic[..] {
             [b'P', b'K', 3, 4] => torch_file::contents(path, &mut file)?,
-            // The pickle of a number, or the tar of the first versions.
-            [0x80, 2, 0x8a | b'}' | b'c', _] => {
-                let reason = "it was saved by PyTorch before 1.6, or without its zip format; load and save it with a \
-                              newer one";
-                return Err(WeightsError::format(path, reason));
-            }
+            _ if magic == torch_legacy_file::MAGIC => torch_legacy_file::contents(path, &mut file)?,
             _ => safetensors_file::contents(path, &mut file)?,
         };
         Ok(Self { path: path.to_owned(), file, entries: contents.entries, metadata: contents.metadata })

@@ -4,7 +4,9 @@ mod file;
 mod pickle;
 mod report;
 mod safetensors_file;
+mod state_dict;
 mod torch_file;
+mod torch_legacy_file;
 
 pub use file::{Entry, WeightsFile};
 pub use report::{KeyReport, Misshapen, other_prefix};

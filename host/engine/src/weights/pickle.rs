@@ -1,6 +1,6 @@
 //! Pickles as PyTorch writes them, read as data: nothing that they name is looked up or called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A tensor as a pickle describes it: a view of a storage that lies elsewhere.
@@ -18,41 +18,28 @@ pub(super) struct TensorRef {
     pub strides: Vec<u64>,
 }
 
-/// What a pickle holds for us.
-#[derive(Debug, Default)]
-pub(super) struct Pickled {
-    /// The tensors of its state dict, in order.
-    pub tensors: Vec<(String, TensorRef)>,
-    /// Texts and numbers at its top: `epoch`, `global_step`.
-    pub facts: BTreeMap<String, String>,
-}
-
-/// Most objects that are visited below the top: shared dicts could otherwise unfold without end.
-const VISITED_MAX: usize = 1_000_000;
-
-/// Deepest nesting of dicts.
-const DEPTH_MAX: usize = 32;
-
 /// Most objects of a pickle.
 const OBJECTS_MAX: usize = 8_000_000;
-
-/// Longest key of a tensor, in bytes.
-const KEY_MAX: usize = 1024;
-
-/// Longest text at the top that is told.
-const FACT_MAX: usize = 200;
 
 /// Most axes of a tensor, which is libtorch's own limit.
 const AXES_MAX: usize = 64;
 
-/// Reads a pickle.
-///
-/// The tensors are those of `state_dict` where the top is a dict that has one, else all in it and in the dicts within,
-/// their keys joined by dots.
+/// What a pickle makes.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// All objects, in order.
+    pub objects: Vec<Object>,
+    /// The one that the pickle is of.
+    pub top: Id,
+    /// Bytes of the pickle.
+    pub length: usize,
+}
+
+/// Reads the pickle that `bytes` begin with.
 ///
 /// # Errors
-/// What is wrong and at which byte, or which tensor is of a kind that cannot be read.
-pub(super) fn read(bytes: &[u8]) -> Result<Pickled, String> {
+/// What is wrong and at which byte.
+pub(super) fn read(bytes: &[u8]) -> Result<Made, String> {
     let mut machine = Machine {
         input: bytes,
         at: 0,
@@ -61,30 +48,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickled, String> {
         marks: Vec::new(),
         memo: HashMap::new(),
     };
-    let top = machine.run().map_err(|reason| format!("pickle, byte {}: {reason}", machine.at))?;
-    let mut pickled = Pickled::default();
-    let Object::Dict(items) = &machine.objects[top] else {
-        return Err(format!("it holds {} where a dict of tensors is wanted", machine.objects[top].name()));
-    };
-    for (key, value) in items {
-        if let (Object::Text(key), Some(fact)) = (&machine.objects[*key], machine.objects[*value].fact())
-            && key.len() <= KEY_MAX
-        {
-            pickled.facts.insert(key.to_string(), fact);
-        }
+    match machine.run() {
+        Ok(top) => Ok(Made { objects: machine.objects, top, length: machine.at }),
+        Err(reason) => Err(format!("pickle, byte {}: {reason}", machine.at)),
     }
-    let text = |id: Id| matches!(&machine.objects[id], Object::Text(key) if **key == *"state_dict");
-    let inner = items.iter().find(|(key, value)| text(*key) && matches!(machine.objects[*value], Object::Dict(_)));
-    let mut left = VISITED_MAX;
-    machine.collect(inner.map_or(top, |(_, dict)| *dict), "", 0, &mut left, &mut pickled.tensors)?;
-    Ok(pickled)
 }
 
 /// Place of an object among all.
-type Id = usize;
+pub(super) type Id = usize;
 
+/// An object.
 #[derive(Debug)]
-enum Object {
+pub(super) enum Object {
     None,
     Bool(bool),
     Int(i64),
@@ -107,7 +82,8 @@ enum Object {
 }
 
 impl Object {
-    fn name(&self) -> &'static str {
+    /// What it is, for a person.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Bool(_) | Self::Int(_) | Self::Float(_) => "a number",
@@ -118,16 +94,6 @@ impl Object {
             Self::Storage { .. } => "a storage",
             Self::Tensor(_) | Self::Unreadable(_) => "a tensor",
             Self::Opaque => "a Python object",
-        }
-    }
-
-    fn fact(&self) -> Option<String> {
-        match self {
-            Self::Bool(value) => Some(value.to_string()),
-            Self::Int(value) => Some(value.to_string()),
-            Self::Float(value) => Some(value.to_string()),
-            Self::Text(value) if value.len() <= FACT_MAX => Some(value.to_string()),
-            _ => None,
         }
     }
 }
@@ -320,7 +286,13 @@ impl Machine<'_> {
         };
         let parts: Vec<&Object> = parts.iter().map(|id| &self.objects[*id]).collect();
         match parts[..] {
-            [Object::Text(kind), Object::Global(_, class), Object::Text(key), ..] if **kind == *"storage" => {
+            [Object::Text(kind), Object::Global(_, class), Object::Text(key), _, _, ref part @ ..]
+                if **kind == *"storage" =>
+            {
+                // In the old format a storage may be a part of another.
+                if part.iter().any(|part| !matches!(part, Object::None)) {
+                    return Err("a storage is a part of another".to_owned());
+                }
                 Ok(Object::Storage { class: class.clone(), key: key.clone() })
             }
             _ => Err("a reference is none to a storage".to_owned()),
@@ -376,37 +348,6 @@ impl Machine<'_> {
             Object::Int(value) => u64::try_from(value).map_err(|_| format!("{value} is no size")),
             _ => Err("a size is no number".to_owned()),
         }
-    }
-
-    /// The tensors of a dict and of the dicts within.
-    fn collect(
-        &self,
-        dict: Id,
-        prefix: &str,
-        depth: usize,
-        left: &mut usize,
-        found: &mut Vec<(String, TensorRef)>,
-    ) -> Step<()> {
-        let Object::Dict(items) = &self.objects[dict] else { return Ok(()) };
-        if depth > DEPTH_MAX {
-            return Err(format!("dicts are nested more than {DEPTH_MAX} deep"));
-        }
-        for (key, value) in items {
-            *left = left.checked_sub(1).ok_or("it holds more objects than any model")?;
-            let key = match &self.objects[*key] {
-                Object::Text(key) if key.len() > KEY_MAX => return Err("a key is longer than any name".to_owned()),
-                Object::Text(key) => format!("{prefix}{key}"),
-                Object::Int(key) => format!("{prefix}{key}"),
-                _ => continue,
-            };
-            match &self.objects[*value] {
-                Object::Tensor(tensor) => found.push((key, tensor.clone())),
-                Object::Unreadable(builder) => return Err(format!("`{key}` is built by {builder}, which is not read")),
-                Object::Dict(_) => self.collect(*value, &format!("{key}."), depth + 1, left, found)?,
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     fn push(&mut self, object: Object) {
@@ -466,7 +407,3 @@ fn pairs(items: &[Id]) -> Step<Vec<(Id, Id)>> {
     }
     Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }
-
-#[cfg(test)]
-#[path = "pickle_tests.rs"]
-mod tests;

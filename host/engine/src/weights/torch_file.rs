@@ -10,16 +10,19 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::WeightsError;
 use super::file::{Contents, Entry};
-use super::pickle::{self, TensorRef};
+use super::pickle::TensorRef;
+use super::state_dict;
 
 /// Largest pickle, in bytes. Those of published models are below one million.
-const PICKLE_MAX: u64 = 64 << 20;
+pub(super) const PICKLE_MAX: u64 = 64 << 20;
 
 /// Where a record lies in the file.
 #[derive(Debug, Clone, Copy)]
-struct Record {
-    start: u64,
-    bytes: u64,
+pub(super) struct Record {
+    /// Its first byte.
+    pub start: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// What a file holds.
@@ -41,7 +44,7 @@ pub(super) fn contents(path: &Path, file: &mut File) -> Result<Contents, Weights
     {
         return Err(bad("its numbers are big-endian".to_owned()));
     }
-    let pickled = pickle::read(&bytes(file, pickle).map_err(&io)?).map_err(&bad)?;
+    let pickled = state_dict::read(&bytes(file, pickle).map_err(&io)?).map_err(&bad)?;
     if pickled.tensors.is_empty() {
         return Err(bad("its pickle holds no dict of tensors".to_owned()));
     }
@@ -79,7 +82,7 @@ fn bytes(file: &mut File, record: Record) -> std::io::Result<Vec<u8>> {
 }
 
 /// A tensor's place in the file, or why there is none.
-fn entry(name: &str, tensor: &TensorRef, record: Option<&Record>) -> Result<Entry, String> {
+pub(super) fn entry(name: &str, tensor: &TensorRef, record: Option<&Record>) -> Result<Entry, String> {
     let kind = kind(&tensor.class).ok_or_else(|| format!("is of {}, which is not read", tensor.class))?;
     let record = record.ok_or_else(|| format!("lies in the storage `{}`, which is not there", tensor.storage))?;
     let there = record.bytes / kind.elt_size_in_bytes() as u64;
@@ -113,7 +116,8 @@ fn entry(name: &str, tensor: &TensorRef, record: Option<&Record>) -> Result<Entr
     Ok(Entry { name: name.to_owned(), kind, shape, start, strides })
 }
 
-fn kind(class: &str) -> Option<Kind> {
+/// The kind of a storage class.
+pub(super) fn kind(class: &str) -> Option<Kind> {
     Some(match class {
         "FloatStorage" => Kind::Float,
         "HalfStorage" => Kind::Half,
