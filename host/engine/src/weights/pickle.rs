@@ -47,6 +47,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Made, String> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        copied: 0,
     };
     match machine.run() {
         Ok(top) => Ok(Made { objects: machine.objects, top, length: machine.at }),
@@ -110,6 +111,8 @@ struct Machine<'a> {
     /// Heights of the stack at marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Items of lists that calls have copied: the same list may be an argument many times.
+    copied: usize,
 }
 
 type Step<T> = Result<T, String>;
@@ -265,6 +268,10 @@ impl Machine<'_> {
                     self.pop()?;
                 }
                 let (args, callee) = (self.pop()?, self.pop()?);
+                self.copied += self.pairs_of(args);
+                if self.copied > OBJECTS_MAX {
+                    return Err("its lists are copied without end".to_owned());
+                }
                 match self.called(callee, args)? {
                     Called::Same(id) => {
                         self.stack.push(id);
@@ -305,9 +312,10 @@ impl Machine<'_> {
             return Ok(Called::New(Object::Opaque));
         };
         Ok(match (&**module, &**name) {
-            ("collections", "OrderedDict" | "defaultdict") | ("builtins" | "__builtin__", "dict") => {
-                Called::New(Object::Dict(Vec::new()))
+            ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => {
+                Called::New(Object::Dict(self.items(args)?))
             }
+            ("collections", "defaultdict") => Called::New(Object::Dict(Vec::new())),
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Called::New(self.tensor(args)?),
             ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") | ("torch", "Size") => {
                 Called::Same(*args.first().ok_or("a parameter has no tensor")?)
@@ -317,6 +325,25 @@ impl Machine<'_> {
             }
             _ => Called::New(Object::Opaque),
         })
+    }
+
+    /// How many items the first argument of a call lists.
+    fn pairs_of(&self, args: Id) -> usize {
+        let Object::Tuple(args) = &self.objects[args] else { return 0 };
+        match args.first().map(|list| &self.objects[*list]) {
+            Some(Object::List(list)) => list.len(),
+            _ => 0,
+        }
+    }
+
+    /// The pairs of a dict that is made of a list of them, as Python 2 did.
+    fn items(&self, args: &[Id]) -> Step<Vec<(Id, Id)>> {
+        let Some(Object::List(list)) = args.first().map(|list| &self.objects[*list]) else { return Ok(Vec::new()) };
+        let pair = |id: &Id| match &self.objects[*id] {
+            Object::Tuple(pair) | Object::List(pair) if pair.len() == 2 => Ok((pair[0], pair[1])),
+            _ => Err("a dict is made of something else than pairs".to_owned()),
+        };
+        list.iter().map(pair).collect()
     }
 
     /// `(storage, offset, shape, strides, ..)`.
@@ -402,7 +429,7 @@ enum Called {
 }
 
 fn pairs(items: &[Id]) -> Step<Vec<(Id, Id)>> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err("a key has no value".to_owned());
     }
     Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())

@@ -35,6 +35,17 @@ fn texts_and_numbers_at_the_top_are_facts() {
 }
 
 #[test]
+fn a_dict_of_pairs_is_a_dict() {
+    let fact = |call: &[u8]| read(&[b"\x80\x02ccollections\nOrderedDict\n", call].concat()).map(|read| read.facts);
+    let facts = fact(b"](](X\x01\0\0\0aK\x05e](X\x01\0\0\0bK\x06ee\x85R.").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        facts.into_iter().collect::<Vec<_>>(),
+        [("a".to_owned(), "5".to_owned()), ("b".to_owned(), "6".to_owned())]
+    );
+    assert!(fact(b"](K\x05e\x85R.").unwrap_err().contains("something else than pairs"));
+}
+
+#[test]
 fn broken_pickles_say_where() {
     for (bytes, want) in [
         (&b""[..], "byte 0: 1 bytes more are wanted"),
