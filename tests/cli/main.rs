@@ -2,9 +2,11 @@
 
 mod autoencoder;
 mod bad_input;
+mod checkpoint;
 mod config_and_plugins;
 mod data;
 mod demo;
+mod embedder_weights;
 mod faults;
 mod options;
 mod resume;

@@ -16,6 +16,8 @@ use anneal::trainer::checkpoint::CheckpointError;
 pub enum Exit {
     /// Done.
     Done = 0,
+    /// `anneal checkpoint diff` found differences.
+    Differs = 1,
     /// The arguments are wrong (clap's own code).
     Usage = 2,
     /// The config is wrong.
@@ -41,6 +43,7 @@ pub enum Exit {
 /// The table of exit codes for `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
   0    done
+  1    the weights that were compared differ
   2    the arguments are wrong
   3    the config is wrong
   4    a plugin is missing, refused, or failed

@@ -2,10 +2,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod checkpoint;
 mod config;
 mod data;
 mod evaluate;
 mod exit;
+mod plan;
 mod plugin;
 mod progress;
 mod sample;
@@ -42,6 +44,8 @@ enum Verb {
     Sample(sample::Sample),
     /// Score a trained run on scenes that it was not trained on.
     Evaluate(evaluate::Evaluate),
+    /// Say what a run will hold in memory and on disk.
+    Plan(plan::Plan),
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
@@ -51,6 +55,9 @@ enum Verb {
     /// Look at the data.
     #[command(subcommand)]
     Data(data::Data),
+    /// Look at, convert or compare weights.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoint),
     /// Measure speed and memory.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -94,9 +101,11 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Train(train) => train.run(),
         Verb::Sample(sample) => sample.run(),
         Verb::Evaluate(evaluate) => evaluate.run(),
+        Verb::Plan(plan) => plan.run(),
         Verb::Config(config) => config.run(),
         Verb::Plugin(plugin) => plugin.run(),
         Verb::Data(data) => data.run(),
+        Verb::Checkpoint(checkpoint) => checkpoint.run(),
         Verb::Bench(bench) => bench.run(),
     }
 }

@@ -20,8 +20,12 @@ pub mod autoencoding;
 pub mod evaluation;
 /// What a run writes for people: metrics, pictures, progress.
 pub mod logging;
+/// Named tensors in files, ours and others'.
+pub mod weights;
 /// The training loop, its state and its checkpoints.
 pub mod trainer;
+/// Weights in other libraries' layouts.
+pub mod layouts;
 /// Plugins: found, checked, loaded and called.
 pub mod plugin;
 /// A checked config to a runnable model and trainer.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{AssembleError, Project};
+use super::{AssembleError, Plan, Project};
 use crate::config::{
     AutoencoderRunConfig, DataConfig, Environment, KindOfRun, PluginRef, RunConfig, RunKind, RunSection, kind_of_run,
 };
@@ -68,6 +68,14 @@ impl AnyProject {
     /// holds a run and `resume` is not given.
     pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
         each!(self, project => project.trainer(resume))
+    }
+
+    /// What the run will hold in memory and on disk.
+    ///
+    /// # Errors
+    /// When a plugin cannot be loaded or refuses its settings.
+    pub fn plan(&mut self) -> Result<Plan, AssembleError> {
+        each!(self, project => project.plan())
     }
 
     /// Every plugin that the config names.

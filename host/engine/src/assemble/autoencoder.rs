@@ -1,20 +1,20 @@
 //! An autoencoder's config to a trainer.
 
 use anneal_nn::autoencoder::Autoencoder;
-use anneal_nn::{Discriminator, Init, Param, ParamKind, Params};
+use anneal_nn::{Discriminator, Init, Param, ParamKind};
 use tch::Device;
 
 use super::project::{BuiltRun, start_from};
 use super::weights_file::{copy_weights, lpips};
-use super::{AssembleError, Project, device};
+use super::{AssembleError, Place, Project, device};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
 use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
 use crate::data::{self, Loader};
-use crate::trainer::weights::Named;
 use crate::trainer::{
     AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, FlatParams, Optimizer, Rates, TrainState,
     Trainer,
 };
+use crate::weights::Named;
 
 /// Where the tensors of an autoencoder's loss stand among a checkpoint's keys.
 const LOSS_PREFIX: &str = "loss.";
@@ -26,16 +26,17 @@ const DISCRIMINATOR_PREFIX: &str = "loss.discriminator.";
 const DECODER_PREFIX: &str = "decoder.";
 
 /// What is trained, and its tensors.
-struct Built {
+pub(super) struct Built {
     model: AutoencoderModel,
     loss: ReconstructionLoss,
     /// Every parameter and buffer by checkpoint key.
-    weights: Vec<Named>,
+    pub(super) weights: Vec<Named>,
     /// What the optimizer moves: of the autoencoder, then of the loss.
-    trained: Vec<Named>,
+    pub(super) trained: Vec<Named>,
     /// How many of them are the autoencoder's.
-    num_autoencoder: usize,
-    adversary: Option<Optimizer>,
+    pub(super) num_autoencoder: usize,
+    /// What the adversary's optimizer moves.
+    pub(super) of_adversary: Vec<Named>,
 }
 
 impl Project<AutoencoderRunConfig> {
@@ -60,17 +61,20 @@ impl Project<AutoencoderRunConfig> {
             config.loss.discriminator.as_ref().map(|used| self.schedule(&used.optimizer)).transpose()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: adversary_rate };
 
-        let built = self.build(device)?;
+        let built = self.build(Place::Device(device))?;
         if let Some((path, prefix)) = config.autoencoder.network.weights().filter(|_| !resume) {
             let of_loss = |(name, _): &&Named| !name.starts_with(LOSS_PREFIX);
             let own = built.weights.iter().filter(of_loss).map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
             copy_weights(path, prefix, &own.collect::<Vec<_>>(), "the autoencoder")?;
         }
+        let adversary = config.loss.discriminator.as_ref();
+        let adversary =
+            adversary.map(|used| Optimizer::new(FlatParams::new(built.of_adversary), (&used.optimizer).into()));
         let mut state = TrainState {
             position: Default::default(),
             weights: built.weights,
             optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
-            adversary: built.adversary,
+            adversary,
             ema: None,
         };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
@@ -96,7 +100,7 @@ impl Project<AutoencoderRunConfig> {
 
     /// The autoencoder alone, and its tensors, the loss's among them.
     pub(super) fn model(&self, device: Device) -> Result<(AutoencoderModel, Vec<Named>), AssembleError> {
-        let built = self.build(device)?;
+        let built = self.build(Place::Device(device))?;
         Ok((built.model, built.weights))
     }
 
@@ -113,12 +117,13 @@ impl Project<AutoencoderRunConfig> {
         })
     }
 
-    fn build(&self, device: Device) -> Result<Built, AssembleError> {
+    /// The autoencoder and its loss; without the networks of LPIPS where there are no values.
+    pub(super) fn build(&self, place: Place) -> Result<Built, AssembleError> {
         let config = self.config();
         let Some(network) = config.autoencoder.network.autoencoder() else {
             return Err(self.wrong("/autoencoder/network/kind", "the identity has nothing to train", "name another"));
         };
-        let params = Params::new(device, config.run.seed);
+        let params = place.params(config.run.seed);
         let autoencoder = Autoencoder::new(&network, &params.root());
         let mut weights = Vec::new();
         let mut trained = Vec::new();
@@ -138,7 +143,7 @@ impl Project<AutoencoderRunConfig> {
             return Err(self.wrong("/loss/discriminator", message, help));
         }
 
-        let params = Params::new(device, config.run.seed);
+        let params = place.params(config.run.seed);
         let at = params.root();
         let logvar = match config.loss.learn_logvar {
             true => at.param("logvar", &[], Init::Const(config.loss.logvar_init)),
@@ -147,10 +152,10 @@ impl Project<AutoencoderRunConfig> {
         for param in params.into_entries() {
             take(param, LOSS_PREFIX, true, &mut weights, &mut trained);
         }
-        let (adversary, adversary_optimizer) = self.adversary(device, &mut weights);
-        let perceptual = match &config.loss.lpips {
-            Some(networks) => Some((lpips(networks, device)?, config.loss.perceptual_weight)),
-            None => None,
+        let (adversary, of_adversary) = self.adversary(place, &mut weights);
+        let perceptual = match (&config.loss.lpips, place) {
+            (Some(networks), Place::Device(device)) => Some((lpips(networks, device)?, config.loss.perceptual_weight)),
+            _ => None,
         };
         let loss = ReconstructionLoss {
             distance: config.loss.distance,
@@ -162,19 +167,20 @@ impl Project<AutoencoderRunConfig> {
         let compute = (config.run.precision == Precision::Bf16).then_some(tch::Kind::BFloat16);
         let input_key = config.autoencoder.input_key.clone();
         let model = AutoencoderModel { input_key, autoencoder, config: network, compute };
-        Ok(Built { model, loss, weights, trained, num_autoencoder, adversary: adversary_optimizer })
+        Ok(Built { model, loss, weights, trained, num_autoencoder, of_adversary })
     }
 
-    fn adversary(&self, device: Device, weights: &mut Vec<Named>) -> (Option<Adversary>, Option<Optimizer>) {
-        let Some(used) = &self.config().loss.discriminator else { return (None, None) };
-        let params = Params::new(device, self.config().run.seed);
+    /// The adversary, if there is one, and its trained parameters.
+    fn adversary(&self, place: Place, weights: &mut Vec<Named>) -> (Option<Adversary>, Vec<Named>) {
+        let Some(used) = &self.config().loss.discriminator else { return (None, Vec::new()) };
+        let params = place.params(self.config().run.seed);
         let discriminator = Discriminator::new(&used.network, &params.root());
         let mut trained = Vec::new();
         for param in params.into_entries() {
             take(param, DISCRIMINATOR_PREFIX, true, weights, &mut trained);
         }
         let adversary = Adversary { discriminator, loss: used.loss, weight: used.weight, start_step: used.start_step };
-        (Some(adversary), Some(Optimizer::new(FlatParams::new(trained), (&used.optimizer).into())))
+        (Some(adversary), trained)
     }
 
     fn wrong(&self, pointer: &str, message: impl Into<String>, help: &str) -> AssembleError {

@@ -9,8 +9,8 @@ use tch::Tensor;
 
 use super::AssembleError;
 use crate::config::{EmbedderConfig, Loaded, Problem, Problems};
-use crate::trainer::checkpoint::CheckpointError;
-use crate::trainer::weights::{self, Named};
+use crate::trainer::checkpoint;
+use crate::weights::{Named, other_prefix};
 
 /// Copies into `have` (all tensors of the model, by checkpoint key) what the embedders' files hold.
 ///
@@ -28,7 +28,7 @@ pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), Asse
             have.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor))).collect();
         let given = match files.entry(path) {
             Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(place) => place.insert(weights::read(path).map_err(CheckpointError::from)?),
+            Entry::Vacant(place) => place.insert(checkpoint::read_weights(path)?),
         };
         let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         match matched(used, &own, &given) {
@@ -82,6 +82,12 @@ fn matched(
     if wrong.is_empty() {
         return Ok(pairs);
     }
+    let names = own.iter().filter_map(|(key, _)| key.strip_prefix(used.weights_at.as_str()));
+    let names: Vec<String> = names.map(|rest| format!("{}{rest}", used.weights_prefix)).collect();
+    let elsewhere = other_prefix(&used.weights_prefix, names.iter().map(String::as_str), given.keys().copied());
+    if let Some(found) = elsewhere {
+        return Err(format!("its keys stand behind {found:?}, not behind {:?}", used.weights_prefix));
+    }
     let more = wrong.len().saturating_sub(LISTED_MAX);
     wrong.truncate(LISTED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -130,6 +136,8 @@ mod tests {
         let error = check(&used("", ""), &[("model.visual.weight", &[3, 2])]).unwrap_err();
         assert!(error.contains("`model.visual.weight` is [3, 2] there, the parameter [2, 3]"), "{error}");
         assert!(error.contains("no key `model.visual.bias`"), "{error}");
+        let shifted = [("x.model.visual.weight", [2, 3].as_slice()), ("x.model.visual.bias", &[2])];
+        assert!(check(&used("", ""), &shifted).unwrap_err().contains("stand behind \"x.\""));
         assert!(check(&used("", "open_clip."), &[]).unwrap_err().contains("`weights_at`"));
         assert!(matched(&used("", ""), &[], &HashMap::new()).unwrap_err().contains("no parameters"));
     }

@@ -4,7 +4,7 @@ use super::FIRST_STAGE_PREFIX;
 use super::weights_file::copy_weights;
 use crate::config::RunConfig;
 use crate::trainer::checkpoint::CheckpointError;
-use crate::trainer::weights::Named;
+use crate::weights::Named;
 
 /// Copies the trained autoencoder into `weights`.
 ///

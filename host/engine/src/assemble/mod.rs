@@ -9,6 +9,7 @@ mod embedder_weights;
 mod evaluate;
 mod first_stage;
 mod model;
+mod plan;
 mod project;
 mod run;
 mod shared_weights;
@@ -19,6 +20,7 @@ pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
 pub use evaluate::{EvaluateSettings, Evaluation, evaluate};
 pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
+pub use plan::{Plan, PlannedPart};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, TrainedRun};
 

@@ -13,7 +13,7 @@ use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
 use crate::error::{ComponentError, ErrorCode};
 use crate::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
 use crate::plugin::Registry;
-use crate::trainer::weights::Named;
+use crate::weights::Named;
 
 /// Where the network's tensors stand among a checkpoint's keys.
 pub const NETWORK_PREFIX: &str = "model.diffusion_model.";
@@ -44,7 +44,8 @@ pub enum Place {
 }
 
 impl Place {
-    fn params(self, seed: u64) -> Params {
+    /// A place for the parameters of a network.
+    pub(super) fn params(self, seed: u64) -> Params {
         match self {
             Self::Device(device) => Params::new(device, seed),
             Self::Meta => Params::meta(),

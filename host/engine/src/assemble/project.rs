@@ -165,13 +165,9 @@ impl<C: RunKind> Project<C> {
 /// Starts `state` from the weights at `path`, and warns of keys that do not meet.
 pub(super) fn start_from(state: &mut TrainState, network: &str, path: &Path) -> Result<(), AssembleError> {
     let given = checkpoint::read_weights(path)?;
-    let (missing, unused) = state.start_from(&given, network, path)?;
-    for (what, keys) in
-        [("are not in the file and keep their initial values", missing), ("of the file are not used", unused)]
-    {
-        if !keys.is_empty() {
-            tracing::warn!("{}: {} keys {what}: {}", path.display(), keys.len(), keys.join(", "));
-        }
+    let report = state.start_from(&given, network, path)?;
+    if !report.is_empty() {
+        tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
 use crate::trainer::assign;
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError, Snapshot};
-use crate::trainer::weights::Named;
+use crate::weights::Named;
 
 /// What sampling may change of a run's settings.
 #[derive(Debug, Clone, Default)]

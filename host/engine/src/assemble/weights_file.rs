@@ -8,7 +8,7 @@ use tch::Device;
 
 use crate::config::LpipsConfig;
 use crate::trainer::checkpoint::{self, CheckpointError};
-use crate::trainer::weights::Named;
+use crate::weights::Named;
 
 /// Copies into `have` what the file (or the run's folder) at `path` holds under `prefix` and the same names. Other keys of
 /// it are left alone: a published one may hold a whole model, or a discriminator. `what` is what the weights are of.
@@ -66,7 +66,7 @@ pub(super) fn lpips(networks: &LpipsConfig, device: Device) -> Result<Lpips, Che
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::weights;
+    use crate::weights;
     use std::collections::HashMap;
     use tch::{Kind, Tensor};
 

@@ -41,11 +41,11 @@ pub struct EmbedderConfig {
     /// Whether the plugin's parameters are optimised with the network's.
     #[serde(default)]
     pub is_trainable: bool,
-    /// A safetensors file that holds the start of every parameter of the plugin, by key. A run that is resumed, or
-    /// started from other weights that hold the embedder's, has them from there. Embedders that are not trained and start
-    /// from the same key of the same file hold one copy of it.
+    /// What holds the start of every parameter of the plugin, by key: a file of safetensors or torch.save, or the folder of a
+    /// run. A run that is resumed, or started from other weights that hold the embedder's, has them from there. Embedders
+    /// that are not trained and start from the same key of the same file hold one copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-anneal-path" = "file"))]
+    #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub weights: Option<PathBuf>,
     /// What the keys in the file begin with beyond the plugin's own: `conditioner.embedders.0.` in a whole checkpoint.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -38,7 +38,8 @@ pub struct KlFirstStage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_batch_size: Option<u32>,
-    /// The trained autoencoder: a safetensors file with the reference's keys, or the folder of the run that trained it.
+    /// The trained autoencoder: a file of safetensors or torch.save with the reference's keys, or the folder of the run
+    /// that trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub weights: Option<PathBuf>,
@@ -63,9 +64,10 @@ pub struct VqFirstStage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_batch_size: Option<u32>,
-    /// The trained autoencoder (a safetensors file with the reference's keys).
+    /// The trained autoencoder: a file of safetensors or torch.save with the reference's keys, or the folder of the run
+    /// that trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-anneal-path" = "file"))]
+    #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub weights: Option<PathBuf>,
     /// What stands before the autoencoder's keys in that file: `first_stage_model.` in those of whole models.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -82,7 +84,8 @@ pub struct EngineFirstStage {
     pub decoder_config: DecoderConfig,
     /// What the encoder gives to latents.
     pub regularizer_config: RegularizerConfig,
-    /// The trained autoencoder: a safetensors file with the reference's keys, or the folder of the run that trained it.
+    /// The trained autoencoder: a file of safetensors or torch.save with the reference's keys, or the folder of the run
+    /// that trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub weights: Option<PathBuf>,

@@ -178,6 +178,14 @@ impl OptimizerConfig {
         }
     }
 
+    /// Moments that it keeps of each parameter.
+    pub fn num_moments(&self) -> u64 {
+        match self {
+            Self::Adamw { amsgrad, .. } | Self::Adam { amsgrad, .. } => 2 + u64::from(*amsgrad),
+            Self::Sgd { momentum, .. } => u64::from(*momentum != 0.0),
+        }
+    }
+
     /// Multiplier of the learning rate by step.
     pub fn schedule(&self) -> Option<&PluginUse> {
         match self {
@@ -237,7 +245,7 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub keep_last: Option<usize>,
-    /// Weights to start from: a safetensors file with the reference's keys, or a run's folder.
+    /// Weights to start from: a file of safetensors or torch.save with the reference's keys, or a run's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub init_from: Option<PathBuf>,

@@ -28,15 +28,33 @@ const RENAMED: [(&str, &str); 20] = [
 
 /// A sentence that says where `key` belongs, if that is known. `vocabulary` is the schema of the whole config.
 pub(super) fn home_of(key: &str, vocabulary: &Value) -> Option<String> {
-    if let Some((_, place)) = RENAMED.iter().find(|(name, _)| *name == key) {
+    if let Some((_, place)) = RENAMED.iter().find(|(name, place)| *name == key && exists(place, vocabulary)) {
         return Some(format!("upstream's `{key}` is `{place}` here"));
     }
     let mut places = Vec::new();
     find(key, vocabulary, &mut Vec::new(), &mut places);
+    // What validation has of its own is a copy of another table; that one is meant.
+    if places.iter().any(|place| !place.starts_with("[validation.")) {
+        places.retain(|place| !place.starts_with("[validation."));
+    }
     match &places[..] {
         [] => None,
         places => Some(format!("`{key}` belongs in {}", places.join(" or "))),
     }
+}
+
+/// Whether `schema` has a key at `place`, `a.b.c`.
+fn exists(place: &str, schema: &Value) -> bool {
+    let mut schema = schema;
+    for segment in place.split('.') {
+        let branches = schema.get("oneOf").and_then(Value::as_array);
+        let here = branches.and_then(|branches| branches.first()).unwrap_or(schema);
+        match here.get("properties").and_then(|properties| properties.get(segment)) {
+            Some(inner) => schema = inner,
+            None => return false,
+        }
+    }
+    true
 }
 
 /// The tables of `schema` that have `key`, as `[a.b]`.
@@ -70,7 +88,7 @@ fn find(key: &str, schema: &Value, at: &mut Vec<String>, places: &mut Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::RUN_SCHEMA;
+    use crate::config::schema::{AUTOENCODER_RUN_SCHEMA, RUN_SCHEMA};
 
     #[test]
     fn stray_keys_are_sent_home() {
@@ -86,12 +104,10 @@ mod tests {
     #[test]
     fn renamed_keys_lead_to_keys_that_exist() {
         for (_, place) in RENAMED {
-            let mut schema = &*RUN_SCHEMA;
-            for segment in place.split('.') {
-                let here = schema.get("oneOf").map_or(schema, |branches| &branches[0]);
-                schema = &here["properties"][segment];
-            }
-            assert!(schema.is_object(), "{place}");
+            assert!(exists(place, &RUN_SCHEMA) || exists(place, &AUTOENCODER_RUN_SCHEMA), "{place}");
         }
+        assert_eq!(home_of("disc_start", &RUN_SCHEMA), None);
+        let place = home_of("disc_start", &AUTOENCODER_RUN_SCHEMA).unwrap();
+        assert!(place.contains("`loss.discriminator.start_step`"), "{place}");
     }
 }

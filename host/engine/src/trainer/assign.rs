@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anneal_torch::grad_mode;
 use tch::Tensor;
 
-use super::weights::Named;
+use crate::weights::Named;
 
 /// Copies into each tensor of `have` the value that `value_of` gives for its key; the others stay as they are.
 ///

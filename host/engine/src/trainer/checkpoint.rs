@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::weights::{self, Named, WeightsError};
+use crate::weights::{self, Named, WeightsError};
 
 const MANIFEST: &str = "manifest.json";
 const PROGRESS: &str = "progress.json";
@@ -231,18 +231,29 @@ fn write_set(dir: &Path, snapshot: &Snapshot) -> Result<(), CheckpointError> {
     sync_dir(dir)
 }
 
-/// Reads a checkpoint after checking every file against the manifest.
+/// Whether `path` is the folder of a checkpoint.
+pub fn is_checkpoint(path: &Path) -> bool {
+    path.join(MANIFEST).is_file()
+}
+
+/// The files of a checkpoint's weights and of their moving averages.
+pub fn weights_files(checkpoint: &Path) -> [PathBuf; 2] {
+    [TENSORS[0], TENSORS[1]].map(|name| checkpoint.join(name))
+}
+
+fn text(checkpoint: &Path, name: &str) -> Result<String, CheckpointError> {
+    let path = checkpoint.join(name);
+    fs::read_to_string(&path).map_err(|source| CheckpointError::Io { path, source })
+}
+
+/// Checks every file of a checkpoint against its manifest.
 ///
 /// # Errors
-/// When a file is missing, damaged or of a newer format.
-pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
-    let text = |name: &str| {
-        let path = checkpoint.join(name);
-        fs::read_to_string(&path).map_err(|source| CheckpointError::Io { path, source })
-    };
+/// When one is missing or damaged.
+pub fn verify(checkpoint: &Path) -> Result<(), CheckpointError> {
     let damaged = |name: &str, reason: String| CheckpointError::Damaged { path: checkpoint.join(name), reason };
     let manifest: BTreeMap<String, ManifestEntry> =
-        serde_json::from_str(&text(MANIFEST)?).map_err(|error| damaged(MANIFEST, error.to_string()))?;
+        serde_json::from_str(&text(checkpoint, MANIFEST)?).map_err(|error| damaged(MANIFEST, error.to_string()))?;
     for name in [PROGRESS, CONFIG].iter().chain(&TENSORS) {
         let Some(expected) = manifest.get(*name) else {
             return Err(damaged(MANIFEST, format!("it does not list {name}")));
@@ -255,8 +266,18 @@ pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
             return Err(damaged(name, "its SHA-256 differs from the manifest's".to_owned()));
         }
     }
+    Ok(())
+}
+
+/// Reads a checkpoint after checking every file against the manifest.
+///
+/// # Errors
+/// When a file is missing, damaged or of a newer format.
+pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
+    verify(checkpoint)?;
+    let damaged = |name: &str, reason: String| CheckpointError::Damaged { path: checkpoint.join(name), reason };
     let progress: Progress =
-        serde_json::from_str(&text(PROGRESS)?).map_err(|error| damaged(PROGRESS, error.to_string()))?;
+        serde_json::from_str(&text(checkpoint, PROGRESS)?).map_err(|error| damaged(PROGRESS, error.to_string()))?;
     if progress.format != FORMAT {
         let reason =
             format!("format {} was written by anneal {}; this one reads {FORMAT}", progress.format, progress.anneal);
@@ -266,7 +287,7 @@ pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
     Ok(Snapshot {
         position: progress.position,
         seed: progress.seed,
-        config: text(CONFIG)?,
+        config: text(checkpoint, CONFIG)?,
         plugins: progress.plugins,
         model: model?,
         ema: ema?,

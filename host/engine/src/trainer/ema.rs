@@ -4,7 +4,7 @@ use anneal_torch::grad_mode;
 use tch::Tensor;
 
 use super::FlatParams;
-use super::weights::Named;
+use crate::weights::Named;
 
 /// `shadow <- shadow + (1 - d) * (weight - shadow)`, with `d = min(decay, (1 + n) / (10 + n))` at update `n`.
 #[derive(Debug)]

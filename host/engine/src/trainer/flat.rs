@@ -5,7 +5,7 @@
 use anneal_torch::{grad_mode, tensor as raw};
 use tch::{Kind, Tensor};
 
-use super::weights::Named;
+use crate::weights::Named;
 
 /// Where a parameter lies in the flat tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]

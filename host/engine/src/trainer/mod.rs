@@ -13,8 +13,8 @@ mod state;
 mod step;
 mod train;
 mod validation;
-pub mod weights;
 
+pub use crate::weights;
 pub use assign::assign;
 pub use autoencoder_preview::AutoencoderPreview;
 pub use ema::Ema;

@@ -1,14 +1,14 @@
 //! The whole truth of a run: what is not in it may be lost in a restart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use tch::Tensor;
 
 use super::assign::{assign, copies};
 use super::checkpoint::{CheckpointError, Position, Snapshot};
-use super::weights::Named;
 use super::{Ema, Optimizer};
+use crate::weights::{KeyReport, Named, other_prefix};
 
 /// What the keys of the adversary's optimizer state begin with.
 const ADVERSARY: &str = "adversary.";
@@ -99,36 +99,41 @@ impl TrainState {
     /// # Errors
     /// When no key that begins with `network` is in the file (a wrong prefix would otherwise train from scratch), or a
     /// shape differs.
-    pub fn start_from(
-        &mut self,
-        given: &[Named],
-        network: &str,
-        from: &Path,
-    ) -> Result<(Vec<String>, Vec<String>), CheckpointError> {
+    pub fn start_from(&mut self, given: &[Named], network: &str, from: &Path) -> Result<KeyReport, CheckpointError> {
         let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
-        let have: HashMap<&str, &Tensor> = self.weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let (fitting, unused): (Vec<&Named>, Vec<&Named>) =
-            given.iter().partition(|(name, _)| have.contains_key(name.as_str()));
-        if !fitting.iter().any(|(name, _)| name.starts_with(network)) {
-            let first = given.first().map_or("none at all", |(name, _)| name.as_str());
-            return Err(misfit(format!("it holds no key `{network}*` of this network; its first key is {first}")));
+        let shapes = |named: &[Named]| -> Vec<(String, Vec<i64>)> {
+            named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
+        };
+        let (ours, theirs) = (shapes(&self.weights), shapes(given));
+        let report = KeyReport::new(
+            ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+            theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+        );
+        let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
+        if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
+            let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(misfit(no_network(network, known, &given)));
         }
-        for (name, tensor) in &fitting {
-            let expected = have[name.as_str()].size();
-            if tensor.size() != expected {
-                return Err(misfit(format!("`{name}` has shape {:?}; this network's has {expected:?}", tensor.size())));
-            }
+        if !report.misshapen.is_empty() {
+            return Err(misfit(format!("it is of another model\n{report}")));
         }
-        let names: std::collections::HashSet<&str> = fitting.iter().map(|(name, _)| name.as_str()).collect();
-        let missing =
-            self.weights.iter().map(|(name, _)| name.clone()).filter(|name| !names.contains(name.as_str())).collect();
-        let values: HashMap<&str, &Tensor> = fitting.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        assign(&self.weights, |name| values.get(name).copied());
+        copy_by_key(&self.weights, given);
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
-        Ok((missing, unused.into_iter().map(|(name, _)| name.clone()).collect()))
+        Ok(report)
     }
+}
+
+/// Why a file without a key of the network is none to start from.
+fn no_network<'a>(network: &str, ours: impl IntoIterator<Item = &'a str>, theirs: &[&'a str]) -> String {
+    let convert = "`anneal checkpoint convert FILE OUT";
+    let why = match other_prefix(network, ours, theirs.iter().copied()).as_deref() {
+        Some("") => format!("they stand there without it; {convert} --add {network}` puts it there"),
+        Some(found) => format!("they stand behind `{found}`; {convert} --strip {found} --add {network}` changes it"),
+        None => format!("its first key is {}", theirs.first().unwrap_or(&"none at all")),
+    };
+    format!("no key of the network begins with `{network}`: {why}")
 }
 
 pub(super) fn check_keys(have: &[Named], given: &[Named]) -> Result<(), String> {

@@ -1,12 +1,13 @@
 //! Configs to models that train, save, go on and sample, through the bundled plugins.
 
+mod recipes;
 mod shared_weights;
 mod views_over_time;
 
 use std::path::{Path, PathBuf};
 
 use anneal::assemble::Project;
-use anneal::config::Environment;
+use anneal::config::{Environment, RunConfig};
 use anneal::trainer::{Outcome, Trainer, Watcher};
 
 /// A path of the repository.
@@ -20,7 +21,8 @@ fn open(path: &Path, dir: &Path, sets: &[String]) -> Project {
     assert!(plugins.is_dir(), "{} is missing: run `cargo xtask plugins`", plugins.display());
     let run = [format!("run.dir={}", dir.display()), "run.device=cpu".to_owned()];
     let sets: Vec<String> = run.into_iter().chain(sets.iter().cloned()).collect();
-    Project::open(path, &sets, &[plugins], &Environment::default()).unwrap_or_else(|error| panic!("{error}"))
+    Project::<RunConfig>::open(path, &sets, &[plugins], &Environment::default())
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 struct Silent;

@@ -14,8 +14,8 @@ pub use self::adam::AdamSettings;
 use self::sgd::Sgd;
 pub use self::sgd::SgdSettings;
 use super::FlatParams;
-use super::weights::Named;
 use crate::config::OptimizerConfig;
+use crate::weights::Named;
 
 /// An optimizer by kind, with what does not change over a run.
 #[derive(Debug, Clone, Copy, PartialEq)]

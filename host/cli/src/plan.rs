@@ -1,0 +1,76 @@
+//! `anneal plan`: what a run will hold, before anything is allocated.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::ConfigArgs;
+use crate::exit::{Exit, Failure};
+
+/// Say what a run will hold in memory and on disk: parameters by part, weights, gradients, moments, checkpoints.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  anneal plan configs/svd.toml
+  anneal plan configs/svd.toml --set model.trainable='[\"temporal\"]' --json
+
+Needs neither the memory nor the data. Activations are not counted: they come on top of what stays for the whole run.")]
+pub struct Plan {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plan {
+    /// Runs the verb.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let plan = self.config.open(&[])?.plan()?;
+        if self.json {
+            let parts = plan
+                .parts
+                .iter()
+                .map(|part| json!({ "name": part.name, "parameters": part.parameters, "trained": part.trained }));
+            let all = json!({
+                "parts": parts.collect::<Vec<_>>(),
+                "bytes": {
+                    "weights": plan.weights, "gradients": plan.gradients, "moments": plan.moments, "ema": plan.ema,
+                    "state": plan.state(), "checkpoint": plan.checkpoint,
+                },
+                "steps": plan.steps, "scenes": plan.scenes, "checkpoints": plan.checkpoints,
+            });
+            println!("{all}");
+            return Ok(Exit::Done);
+        }
+        println!("{:<44} {:>16} {:>16}", "part", "parameters", "trained");
+        for part in &plan.parts {
+            println!("{:<44} {:>16} {:>16}", part.name, thousands(part.parameters), thousands(part.trained));
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        println!("\nmemory, GiB, activations on top");
+        for (name, bytes) in [
+            ("weights", plan.weights),
+            ("gradients", plan.gradients),
+            ("moments of the optimizer", plan.moments),
+            ("moving average", plan.ema),
+            ("together", plan.state()),
+        ] {
+            println!("{name:<44} {:>16.3}", gib(bytes));
+        }
+        let kept = plan.checkpoint * plan.checkpoints;
+        println!("\n{} steps over {} scenes", thousands(plan.steps), thousands(plan.scenes));
+        println!(
+            "a checkpoint is {:.3} GiB; {} of them at the end are {:.3} GiB",
+            gib(plan.checkpoint),
+            plan.checkpoints,
+            gib(kept)
+        );
+        Ok(Exit::Done)
+    }
+}
+
+/// `1524623082` as `1,524,623,082`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
+    groups.join(",")
+}

@@ -1,0 +1,136 @@
+//! What a run will hold in memory and on disk, before anything is allocated.
+
+use std::collections::HashSet;
+
+use super::{AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
+use crate::config::{AutoencoderRunConfig, OptimizerConfig, RunConfig, TrainConfig};
+use crate::weights::Named;
+
+/// Bytes of a parameter, a gradient, a moment or an average: all are f32.
+const BYTES: u64 = 4;
+
+/// Parameters of a part of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPart {
+    /// `network`, `embedder 0 (open-clip-image-prediction)`, `first stage`.
+    pub name: String,
+    /// Values in its parameters and buffers.
+    pub parameters: u64,
+    /// Of them, those that are optimised.
+    pub trained: u64,
+}
+
+/// What a run will hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The parts.
+    pub parts: Vec<PlannedPart>,
+    /// Bytes of all weights.
+    pub weights: u64,
+    /// Bytes of the gradients.
+    pub gradients: u64,
+    /// Bytes of the optimizer's moments.
+    pub moments: u64,
+    /// Bytes of the moving average.
+    pub ema: u64,
+    /// Bytes of one checkpoint on disk.
+    pub checkpoint: u64,
+    /// Optimizer steps of the run.
+    pub steps: u64,
+    /// Scenes that the run sees.
+    pub scenes: u64,
+    /// Checkpoints that are on disk at the end.
+    pub checkpoints: u64,
+}
+
+impl Plan {
+    /// Bytes of the state that stays for the whole run; activations come on top.
+    pub fn state(&self) -> u64 {
+        self.weights + self.gradients + self.moments + self.ema
+    }
+}
+
+/// Name, key prefix and optimizer of each part.
+type Named3<'a> = (String, String, &'a OptimizerConfig);
+
+impl Project<RunConfig> {
+    /// The plan of a diffusion model's run. The model is built without values, so its size does not matter.
+    ///
+    /// # Errors
+    /// When a plugin cannot be loaded or refuses its settings.
+    pub fn plan(&mut self) -> Result<Plan, AssembleError> {
+        let config = self.loaded.config.clone();
+        let built = build_model(&config, &mut self.registry, Place::Meta)?;
+        let optimizer = &config.optimizer;
+        let mut parts: Vec<Named3<'_>> = vec![("network".to_owned(), NETWORK_PREFIX.to_owned(), optimizer)];
+        for (i, used) in config.model.embedders.iter().enumerate() {
+            parts.push((format!("embedder {i} ({})", used.plugin), format!("conditioner.embedders.{i}."), optimizer));
+        }
+        parts.push(("first stage".to_owned(), FIRST_STAGE_PREFIX.to_owned(), optimizer));
+        let averaged = config.ema.as_ref().map_or(&[][..], |_| &built.trained[..built.num_network]);
+        Ok(plan(&parts, &built.weights, &built.trained, averaged, (&config.train, config.data.batch_size)))
+    }
+}
+
+impl Project<AutoencoderRunConfig> {
+    /// The plan of an autoencoder's run. It is built without values, so its size does not matter.
+    ///
+    /// # Errors
+    /// When the autoencoder cannot be built.
+    pub fn plan(&mut self) -> Result<Plan, AssembleError> {
+        let config = self.loaded.config.clone();
+        let mut built = self.build(Place::Meta)?;
+        let optimizer = &config.optimizer;
+        let adversary = config.loss.discriminator.as_ref().map_or(optimizer, |used| &used.optimizer);
+        let mut parts: Vec<Named3<'_>> =
+            vec![("discriminator".to_owned(), "loss.discriminator.".to_owned(), adversary)];
+        for name in ["encoder", "quant_conv", "regularization", "post_quant_conv", "decoder", "loss"] {
+            parts.push((name.to_owned(), format!("{name}."), optimizer));
+        }
+        let averaged: Vec<Named> = match config.ema {
+            Some(_) => {
+                built.trained[..built.num_autoencoder].iter().map(|(k, t)| (k.clone(), t.shallow_clone())).collect()
+            }
+            None => Vec::new(),
+        };
+        built.trained.append(&mut built.of_adversary);
+        Ok(plan(&parts, &built.weights, &built.trained, &averaged, (&config.train, config.data.batch_size)))
+    }
+}
+
+/// Counts the tensors of each part; a tensor is of the first part whose prefix it has.
+fn plan(
+    parts: &[Named3<'_>],
+    weights: &[Named],
+    trained: &[Named],
+    averaged: &[Named],
+    (train, batch_size): (&TrainConfig, usize),
+) -> Plan {
+    let sum = |named: &[Named]| named.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
+    let is_trained: HashSet<&str> = trained.iter().map(|(name, _)| name.as_str()).collect();
+    let mut counted: Vec<PlannedPart> =
+        parts.iter().map(|(name, ..)| PlannedPart { name: name.clone(), parameters: 0, trained: 0 }).collect();
+    let mut moments = 0;
+    for (name, tensor) in weights {
+        let count = tensor.numel() as u64;
+        let Some(i) = parts.iter().position(|(_, prefix, _)| name.starts_with(prefix.as_str())) else { continue };
+        counted[i].parameters += count;
+        if is_trained.contains(name.as_str()) {
+            counted[i].trained += count;
+            moments += count * parts[i].2.num_moments();
+        }
+    }
+    let (all, gradients, ema) = (sum(weights), sum(trained), sum(averaged));
+    let saved = train.steps.div_ceil(train.checkpoint_every_steps);
+    Plan {
+        parts: counted.into_iter().filter(|part| part.parameters > 0).collect(),
+        weights: all * BYTES,
+        gradients: gradients * BYTES,
+        moments: moments * BYTES,
+        ema: ema * BYTES,
+        checkpoint: (all + moments + ema) * BYTES,
+        steps: train.steps,
+        scenes: train.steps * u64::from(train.accumulate_batches) * batch_size as u64,
+        checkpoints: train.keep_last.map_or(saved, |kept| saved.min(kept as u64)),
+    }
+}

@@ -1,0 +1,123 @@
+//! A weights file, opened: what it holds is known, and tensors are read one at a time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use tch::{Kind, Tensor};
+
+use super::{WeightsError, safetensors_file, torch_file};
+
+/// A tensor of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its key.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Its first byte.
+    pub(super) start: u64,
+    /// Values from one position of an axis to the next; none where values lie side by side.
+    pub(super) strides: Option<Vec<i64>>,
+}
+
+impl Entry {
+    /// Number of values.
+    pub fn numel(&self) -> u64 {
+        self.shape.iter().map(|&size| size as u64).product()
+    }
+
+    /// Bytes of its values.
+    pub fn bytes(&self) -> u64 {
+        self.numel() * self.kind.elt_size_in_bytes() as u64
+    }
+
+    /// Values from the first to the last, gaps included.
+    pub(super) fn span(&self) -> u64 {
+        match &self.strides {
+            _ if self.numel() == 0 => 0,
+            None => self.numel(),
+            Some(strides) => {
+                1 + self
+                    .shape
+                    .iter()
+                    .zip(strides)
+                    .map(|(&size, &stride)| (size as u64 - 1) * stride as u64)
+                    .sum::<u64>()
+            }
+        }
+    }
+}
+
+/// An open weights file.
+#[derive(Debug)]
+pub struct WeightsFile {
+    path: PathBuf,
+    file: File,
+    entries: Vec<Entry>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What a format finds in a file.
+pub(super) struct Contents {
+    pub entries: Vec<Entry>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl WeightsFile {
+    /// Opens a file and reads what it holds, but no values.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or is of no known format.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let io = WeightsError::io(path);
+        let mut file = File::open(path).map_err(&io)?;
+        let mut magic = Vec::with_capacity(4);
+        Read::by_ref(&mut file).take(4).read_to_end(&mut magic).map_err(&io)?;
+        file.seek(SeekFrom::Start(0)).map_err(&io)?;
+        let contents = match magic[..] {
+            [b'P', b'K', 3, 4] => torch_file::contents(path, &mut file)?,
+            // The pickle of a number, or the tar of the first versions.
+            [0x80, 2, 0x8a | b'}' | b'c', _] => {
+                let reason = "it was saved by PyTorch before 1.6, or without its zip format; load and save it with a \
+                              newer one";
+                return Err(WeightsError::format(path, reason));
+            }
+            _ => safetensors_file::contents(path, &mut file)?,
+        };
+        Ok(Self { path: path.to_owned(), file, entries: contents.entries, metadata: contents.metadata })
+    }
+
+    /// What it holds, in the file's order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// What it says about itself.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The values of the entry at `index`, on the CPU.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tensor(&mut self, index: usize) -> Result<Tensor, WeightsError> {
+        let entry = &self.entries[index];
+        // Opening has compared the span with the file's size, so this much is there.
+        let mut bytes = vec![0; entry.span() as usize * entry.kind.elt_size_in_bytes()];
+        let io = WeightsError::io(&self.path);
+        self.file.seek(SeekFrom::Start(entry.start)).map_err(&io)?;
+        self.file.read_exact(&mut bytes).map_err(&io)?;
+        let tensor = match &entry.strides {
+            None => Tensor::f_from_data_size(&bytes, &entry.shape, entry.kind),
+            Some(strides) => Tensor::f_from_data_size(&bytes, &[entry.span() as i64], entry.kind)
+                .and_then(|flat| flat.f_as_strided(&entry.shape, strides, 0))
+                .and_then(|view| view.f_contiguous()),
+        };
+        tensor.map_err(|error| WeightsError::format(&self.path, format!("{}: {error}", entry.name)))
+    }
+}
