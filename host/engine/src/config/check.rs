@@ -79,7 +79,7 @@ pub(super) fn of_autoencoder(config: &Value) -> Vec<Finding> {
         autoencoder::terms(trained, loss, &mut found);
     }
     if let (Some(data), Some(trained)) = (&data, &trained) {
-        autoencoder::pixels(sides(&data.source), trained, loss.as_ref(), &mut found);
+        autoencoder::pixels(&sides(&data.source), trained, loss.as_ref(), &mut found);
     }
     found
 }
@@ -144,6 +144,10 @@ fn source(source: &SourceConfig, found: &mut Vec<Finding>) {
             if shards.resize && shards.size.is_none() {
                 let help = "add `size`, rows and columns; or take `resize` out";
                 found.push(finding("/data/source/resize", "there is no `size` to scale pictures to", help));
+            }
+            if !shards.sizes.is_empty() && !shards.resize {
+                let help = "add `resize = true`; or take `sizes` out";
+                found.push(finding("/data/source/sizes", "pictures are not scaled to them", help));
             }
         }
         SourceConfig::VideoDir(VideoDirConfig { clip, .. }) | SourceConfig::VideoList(VideoListConfig { clip, .. }) => {
@@ -327,15 +331,16 @@ fn first_stage(at: &str, settings: &FirstStageConfig, found: &mut Vec<Finding>) 
 }
 
 /// Rows and columns of the source's images; one number where they are square, none where they are as they come.
-fn sides(source: &SourceConfig) -> &[u32] {
+fn sides(source: &SourceConfig) -> Vec<u32> {
+    let all = |size: &[u32], sizes: &[[u32; 2]]| [size, sizes.as_flattened()].concat();
     match source {
-        SourceConfig::Emoji(emoji) => std::slice::from_ref(&emoji.size),
-        SourceConfig::MeshOrbit(orbit) => std::slice::from_ref(&orbit.size),
-        SourceConfig::FramesDir(frames) => &frames.size,
-        SourceConfig::Webdataset(shards) => shards.size.as_ref().map_or(&[], |size| &size[..]),
-        SourceConfig::VideoDir(videos) => &videos.size,
-        SourceConfig::VideoList(videos) => &videos.size,
-        SourceConfig::MultiviewDir(views) => std::slice::from_ref(&views.size),
+        SourceConfig::Emoji(emoji) => vec![emoji.size],
+        SourceConfig::MeshOrbit(orbit) => vec![orbit.size],
+        SourceConfig::FramesDir(frames) => frames.size.to_vec(),
+        SourceConfig::Webdataset(shards) => all(shards.size.as_ref().map_or(&[], |size| &size[..]), &shards.sizes),
+        SourceConfig::VideoDir(videos) => all(&videos.size, &videos.sizes),
+        SourceConfig::VideoList(videos) => all(&videos.size, &videos.sizes),
+        SourceConfig::MultiviewDir(views) => vec![views.size],
     }
 }
 

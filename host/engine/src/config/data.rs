@@ -65,7 +65,7 @@ pub enum BadSample {
 pub enum SourceConfig {
     /// The embedded emoji images with their names.
     Emoji(EmojiConfig),
-    /// Rendered orbits of a glTF model.
+    /// Rendered orbits of a glTF or OBJ model.
     MeshOrbit(MeshOrbitConfig),
     /// A folder of clips as numbered images.
     FramesDir(FramesDirConfig),
@@ -116,11 +116,11 @@ pub enum CondView {
     Apart,
 }
 
-/// `mesh-orbit`: a glTF model rendered from cameras on an orbit, at times of its animations.
+/// `mesh-orbit`: a glTF or OBJ model rendered from cameras on an orbit, at times of its animations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MeshOrbitConfig {
-    /// The glTF or GLB file.
+    /// The glTF, GLB or OBJ file.
     #[schemars(extend("x-anneal-path" = "file"))]
     pub path: PathBuf,
     /// Side of the square images, pixels.

@@ -19,6 +19,10 @@ pub struct WebdatasetConfig {
     /// given.
     #[schemars(inner(range(min = 8, max = 4096)))]
     pub size: Option<[u32; 2]>,
+    /// Further sizes, with `resize`. Each picture takes the one whose shape is nearest to its own, and a batch holds
+    /// pictures of one size; videos take `size`.
+    #[serde(default)]
+    pub sizes: Vec<[u32; 2]>,
     /// Scale (and centre-crop) pictures of another size instead of refusing them.
     #[serde(default)]
     pub resize: bool,
@@ -120,6 +124,9 @@ pub struct VideoDirConfig {
     /// Rows and columns of a frame, pixels; frames are scaled to cover it and cropped around their middle.
     #[schemars(inner(range(min = 8, max = 4096)))]
     pub size: [u32; 2],
+    /// Further sizes. Each video takes the one whose shape is nearest to its own, and a batch holds videos of one size.
+    #[serde(default)]
+    pub sizes: Vec<[u32; 2]>,
     /// How clips are cut out.
     pub clip: ClipConfig,
     /// Give the text `caption`, from the file beside each video that has its name and the ending `.txt`.
@@ -149,6 +156,9 @@ pub struct VideoListConfig {
     /// Rows and columns of a frame, pixels; frames are scaled to cover it and cropped around their middle.
     #[schemars(inner(range(min = 8, max = 4096)))]
     pub size: [u32; 2],
+    /// Further sizes. Each video takes the one whose shape is nearest to its own, and a batch holds videos of one size.
+    #[serde(default)]
+    pub sizes: Vec<[u32; 2]>,
     /// How clips are cut out.
     pub clip: ClipConfig,
     /// Frames a second of folders of images without `fps` in the list.

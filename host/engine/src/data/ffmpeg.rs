@@ -26,7 +26,7 @@ pub(super) struct Probe {
     /// When the first frame is shown, seconds after the file's start.
     start_s: f64,
     /// Rows and columns as stored, before any rotation.
-    size: [u32; 2],
+    pub(super) size: [u32; 2],
 }
 
 /// A video file and what is known of it.

@@ -24,6 +24,7 @@ pub(super) struct Film {
     track: u32,
     num_frames: usize,
     fps: f64,
+    size: [u32; 2],
     /// Frames before which the decoder needs nothing, from 0; they grow.
     starts: Vec<usize>,
     /// Parameter sets, as they stand before the first frame.
@@ -43,6 +44,11 @@ impl Film {
         // The demuxer panics on some damaged files.
         let film = catch_unwind(AssertUnwindSafe(|| describe(path, fit, reader, length)));
         Ok(film.unwrap_or(None))
+    }
+
+    /// Rows and columns of the frames as they are.
+    pub(super) fn own_size(&self) -> [u32; 2] {
+        self.size
     }
 
     fn wrong(&self, reason: String) -> SampleError {
@@ -146,6 +152,7 @@ fn describe(path: &Path, fit: Fit, reader: BufReader<File>, length: u64) -> Opti
         track: track.track_id(),
         num_frames,
         fps: num_frames as f64 / seconds,
+        size: [track.height().into(), track.width().into()],
         starts,
         header,
         length_bytes: usize::from(avcc.length_size_minus_one & 3) + 1,

@@ -199,6 +199,8 @@ pub fn preview_batch(
 ) -> Result<Batch, DataError> {
     let config = DataConfig { shuffle: true, ..config.clone() };
     let mut reader = Reader::new(source, &config, seed);
+    // Samples of several buckets would not fit into one batch.
+    reader.order.keep_first_bucket();
     let loaded = reader.slots(PREVIEW_IDS, num_scenes);
     BadSamples::new(&config).judge(loaded)
 }
@@ -240,7 +242,7 @@ struct Reader {
 impl Reader {
     fn new(source: Arc<dyn Source>, config: &DataConfig, seed: u64) -> Self {
         Self {
-            order: Order::new(seed, source.num_samples(), config.shuffle),
+            order: Order::new(seed, source.num_samples(), source.buckets(), config.batch_size, config.shuffle),
             source,
             share: Share::ALL,
             seed,
@@ -264,10 +266,9 @@ impl Reader {
 
     /// The sample of a slot: its own, or with `skip` the next in the epoch's order that can be read.
     fn slot(&mut self, slot: u64, bad: &mut Vec<(usize, SampleError)>) -> Result<Sample, DataError> {
-        let num_samples = self.source.num_samples();
         let mut tried = 0;
         loop {
-            let index = self.order.at(slot, tried);
+            let (index, num_samples) = self.order.at(slot, tried);
             let error = match self.read(index, slot) {
                 Ok(sample) => return Ok(sample),
                 Err(error) => error,

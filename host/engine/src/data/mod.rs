@@ -5,6 +5,7 @@ mod batch;
 mod sample;
 mod source;
 mod draw;
+mod threads;
 mod pixels;
 mod emoji;
 mod frames_dir;

@@ -8,6 +8,7 @@ use anneal_torch::random::Stream;
 use image::{ImageFormat, RgbImage};
 use thiserror::Error;
 
+use super::threads::side_by_side;
 use super::{Entry, Sample, SampleError, Source, Values, npy};
 use crate::config::BadSample;
 
@@ -73,7 +74,8 @@ pub fn pack(
         let batch = std::thread::available_parallelism().map_or(1, usize::from);
         for start in (first..last).step_by(batch) {
             let indices: Vec<usize> = (start..(start + batch).min(last)).collect();
-            for (index, sample) in indices.iter().zip(read(source, seed, &indices)) {
+            let read = |index: &usize| source.sample(*index, &mut Stream::new(seed, "augment", *index as u64, 0));
+            for (index, sample) in indices.iter().zip(side_by_side(&indices, read)) {
                 match sample {
                     Ok(sample) => {
                         append(&mut tar, &format!("{index:08}"), &sample).map_err(failed)?;
@@ -95,18 +97,6 @@ pub fn pack(
         }
     }
     Ok(packed)
-}
-
-/// Samples, read side by side.
-fn read(source: &dyn Source, seed: u64, indices: &[usize]) -> Vec<Result<Sample, SampleError>> {
-    std::thread::scope(|scope| {
-        let read = |index: usize| source.sample(index, &mut Stream::new(seed, "augment", index as u64, 0));
-        let threads: Vec<_> = indices.iter().map(|&index| scope.spawn(move || read(index))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
 }
 
 fn finish(tar: tar::Builder<tempfile::NamedTempFile>, path: &Path) -> io::Result<()> {

@@ -16,6 +16,14 @@ pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     Ok(over_white(image))
 }
 
+/// Rows and columns of an image file, without decoding it.
+pub(super) fn size(path: &Path) -> Result<[u32; 2], SampleError> {
+    let open = || ImageReader::open(path)?.with_guessed_format();
+    let reader = open().map_err(|source| SampleError::Read { path: path.to_owned(), source })?;
+    let size = reader.into_dimensions().map_err(|source| SampleError::Decode { path: path.to_owned(), source })?;
+    Ok([size.1, size.0])
+}
+
 /// Decodes an image in memory, its format told by its content; transparent parts become white. `place` is where it is
 /// from.
 pub(super) fn decode(bytes: &[u8], place: &Path) -> Result<RgbImage, SampleError> {

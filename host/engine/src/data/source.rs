@@ -12,6 +12,12 @@ pub trait Source: Send + Sync {
     /// Samples of one epoch; at least 1.
     fn num_samples(&self) -> usize;
 
+    /// The bucket of each sample, where samples differ in their shapes: a batch holds samples of one bucket. None when all
+    /// are alike.
+    fn buckets(&self) -> Option<&[u32]> {
+        None
+    }
+
     /// Reads sample `index` of `0..num_samples()`.
     ///
     /// Everything random in it comes from `draw`, so that a sample is the same whichever thread reads it, and when.

@@ -8,9 +8,10 @@ use anneal_torch::random::Stream;
 use serde::Deserialize;
 
 use super::ffmpeg::{Film, Probe};
-use super::footage::{Fit, Footage, ImageFiles};
+use super::footage::{Fit, Footage, ImageFiles, nearest};
 use super::frames_dir::{entries, is_image, numbered};
-use super::{DataError, Sample, SampleError, Source, animation, clip};
+use super::threads::side_by_side;
+use super::{DataError, Sample, SampleError, Source, animation, clip, footage, pixels};
 use crate::config::{BadSample, ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig};
 
 /// Endings of files that ffmpeg is asked to read.
@@ -29,7 +30,10 @@ pub struct Videos {
     videos: Vec<Video>,
     captions: bool,
     clip: ClipConfig,
-    fit: Fit,
+    /// Rows and columns; the first are those of videos whose shape is not known.
+    sizes: Vec<[u32; 2]>,
+    /// Index of each video's size, where there are several.
+    buckets: Option<Vec<u32>>,
     images_fps: f64,
     ffmpeg: FfmpegConfig,
 }
@@ -77,7 +81,8 @@ impl Videos {
             videos,
             captions: config.captions,
             clip: config.clip.clone(),
-            fit: Fit { size: config.size, resize: true },
+            sizes: [&[config.size], &config.sizes[..]].concat(),
+            buckets: None,
             images_fps: config.images_fps,
             ffmpeg: config.ffmpeg.clone(),
         };
@@ -108,7 +113,8 @@ impl Videos {
             captions: videos.iter().any(|video| video.said.caption.is_some()),
             videos,
             clip: config.clip.clone(),
-            fit: Fit { size: config.size, resize: true },
+            sizes: [&[config.size], &config.sizes[..]].concat(),
+            buckets: None,
             images_fps: config.images_fps,
             ffmpeg: config.ffmpeg.clone(),
         };
@@ -119,10 +125,20 @@ impl Videos {
         source.checked(&config.path, "the list names no video".to_owned(), on_bad)
     }
 
-    fn checked(self, path: &Path, wanted: String, on_bad: BadSample) -> Result<Self, DataError> {
+    fn checked(mut self, path: &Path, wanted: String, on_bad: BadSample) -> Result<Self, DataError> {
         clip::check(&self.clip)?;
+        footage::check(&self.sizes)?;
         if self.videos.is_empty() {
             return Err(DataError::Empty { path: path.to_owned(), wanted });
+        }
+        if self.sizes.len() > 1 {
+            let buckets = side_by_side(&self.videos, |video| Ok(nearest(&self.sizes, self.own_size(video)?)));
+            // A video that cannot be read is a bad sample when its turn comes.
+            let known = |bucket: Result<u32, SampleError>| match (bucket, on_bad) {
+                (Err(error), BadSample::Fail) => Err(error),
+                (bucket, _) => Ok(bucket.unwrap_or(0)),
+            };
+            self.buckets = Some(buckets.into_iter().map(known).collect::<Result<_, _>>()?);
         }
         if on_bad == BadSample::Fail {
             self.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
@@ -130,8 +146,35 @@ impl Videos {
         Ok(self)
     }
 
-    /// A clip of a video.
-    fn cut(&self, video: &Video, draw: &mut Stream) -> Result<Sample, SampleError> {
+    /// Rows and columns of a video as it is.
+    fn own_size(&self, video: &Video) -> Result<[u32; 2], SampleError> {
+        match &video.form {
+            Form::Images(paths) => pixels::size(&paths[0]),
+            Form::Animation => pixels::size(&video.path),
+            Form::Film(known) => {
+                #[cfg(feature = "openh264")]
+                if let Some(size) = super::h264::Film::open(&video.path, Fit { size: [0; 2], resize: true })?
+                    .map(|film| film.own_size())
+                {
+                    return Ok(size);
+                }
+                Ok(self.probe(&video.path, known)?.size)
+            }
+        }
+    }
+
+    /// What ffmpeg says of a video; it is asked once.
+    fn probe(&self, path: &Path, known: &OnceLock<Probe>) -> Result<Probe, SampleError> {
+        if let Some(probe) = known.get() {
+            return Ok(*probe);
+        }
+        // Two workers may both ask; they get the same answer, and nobody waits for the other.
+        let probe = Probe::new(&self.ffmpeg, path)?;
+        Ok(*known.get_or_init(|| probe))
+    }
+
+    /// A clip of a video, in the size `fit` says.
+    fn cut(&self, video: &Video, fit: Fit, draw: &mut Stream) -> Result<Sample, SampleError> {
         let mut clip = self.clip.clone();
         clip.motion_bucket_id = video.said.motion_bucket_id.or(clip.motion_bucket_id);
         let seconds = [video.said.start_s.unwrap_or(0.0), video.said.end_s.unwrap_or(f64::INFINITY)];
@@ -139,29 +182,22 @@ impl Videos {
         match &video.form {
             Form::Images(paths) => {
                 let fps = video.said.fps.unwrap_or(self.images_fps);
-                cut(&ImageFiles { paths, fps, fit: self.fit })
+                cut(&ImageFiles { paths, fps, fit })
             }
             Form::Animation => {
                 let bytes =
                     fs::read(&video.path).map_err(|source| SampleError::Read { path: video.path.clone(), source })?;
-                let mut film = animation::decode(&bytes, Some(self.fit), &video.path)?;
+                let mut film = animation::decode(&bytes, Some(fit), &video.path)?;
                 film.fps = video.said.fps.unwrap_or(film.fps);
                 cut(&film)
             }
             Form::Film(known) => {
                 #[cfg(feature = "openh264")]
-                if let Some(film) = super::h264::Film::open(&video.path, self.fit)? {
+                if let Some(film) = super::h264::Film::open(&video.path, fit)? {
                     return cut(&film);
                 }
-                let probe = match known.get() {
-                    Some(probe) => *probe,
-                    // Two workers may both ask; they get the same answer, and nobody waits for the other.
-                    None => {
-                        let probe = Probe::new(&self.ffmpeg, &video.path)?;
-                        *known.get_or_init(|| probe)
-                    }
-                };
-                cut(&Film { ffmpeg: &self.ffmpeg, path: &video.path, probe, fit: self.fit })
+                let probe = self.probe(&video.path, known)?;
+                cut(&Film { ffmpeg: &self.ffmpeg, path: &video.path, probe, fit })
             }
         }
     }
@@ -176,9 +212,14 @@ impl Source for Videos {
         self.videos.len()
     }
 
+    fn buckets(&self) -> Option<&[u32]> {
+        self.buckets.as_deref()
+    }
+
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
         let video = &self.videos[index];
-        let mut sample = self.cut(video, draw)?;
+        let bucket = self.buckets.as_ref().map_or(0, |buckets| buckets[index] as usize);
+        let mut sample = self.cut(video, Fit { size: self.sizes[bucket], resize: true }, draw)?;
         if self.captions {
             let caption = match &video.said.caption {
                 Some(caption) => caption.clone(),

@@ -107,3 +107,17 @@ fn what_cannot_be_read_is_named() {
     write_frames(&root.path().join("short"), 1);
     assert!(open("").contains("short: the video has 1 frames to cut from"), "{}", open(""));
 }
+
+#[test]
+fn videos_take_the_size_of_the_nearest_shape() {
+    let root = tempfile::tempdir().unwrap();
+    write_frames(&root.path().join("square"), 2);
+    fs::write(root.path().join("wide.gif"), animation::tests::gif(3)).unwrap();
+    let config = folder_config(root.path(), "sizes = [[8, 12]]");
+    let source = Videos::in_folder(&config, BadSample::Fail).unwrap();
+    assert_eq!(source.buckets(), Some(&[0, 1][..]));
+    assert_eq!(source.sample(1, &mut draw(0)).unwrap().tensors["image"].shape, [2, 3, 8, 12]);
+    fs::write(root.path().join("broken.gif"), "GIF89a").unwrap();
+    assert!(Videos::in_folder(&config, BadSample::Fail).err().unwrap().to_string().contains("broken.gif"));
+    assert_eq!(Videos::in_folder(&config, BadSample::Skip).unwrap().buckets(), Some(&[0, 0, 1][..]));
+}

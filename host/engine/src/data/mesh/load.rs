@@ -14,12 +14,16 @@ use super::texture::Texture;
 use super::track::{Property, Track};
 use crate::data::DataError;
 
-/// Reads a `.gltf` or `.glb` file with its buffers and textures: the default scene, or the first.
+/// Reads a `.gltf` or `.glb` file with its buffers and textures, the default scene or the first; or an `.obj` file with its
+/// materials.
 ///
 /// # Errors
 /// When the file cannot be read, is broken, or needs what the rasteriser does not draw: morph targets, lines and
 /// points.
 pub(in crate::data) fn load(path: &Path) -> Result<Model, DataError> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj")) {
+        return super::obj::load(path);
+    }
     let (document, buffers, images) = gltf::import(path).map_err(|source| match source {
         gltf::Error::Io(source) => DataError::Read { path: path.to_owned(), source },
         source => DataError::Model { path: path.to_owned(), source },

@@ -1,8 +1,9 @@
-//! A small CPU renderer for glTF models: load, pose, look, draw.
+//! A small CPU renderer for glTF and OBJ models: load, pose, look, draw.
 
 mod texture;
 mod track;
 mod model;
+mod obj;
 mod load;
 mod pose;
 mod camera;

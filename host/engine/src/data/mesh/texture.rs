@@ -113,7 +113,7 @@ impl Level {
 }
 
 /// Decodes sRGB (IEC 61966-2-1).
-fn to_linear(encoded: f32) -> f32 {
+pub(super) fn to_linear(encoded: f32) -> f32 {
     if encoded <= 0.04045 { encoded / 12.92 } else { ((encoded + 0.055) / 1.055).powf(2.4) }
 }
 

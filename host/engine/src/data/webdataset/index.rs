@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tar::{Archive, EntryType, PaxExtensions};
 
 use crate::data::DataError;
+use crate::data::threads::side_by_side;
 
 /// A member may be this long.
 const MEMBER_BYTES_MAX: u64 = 1 << 30;
@@ -40,23 +41,8 @@ pub(super) struct Member {
 /// # Errors
 /// When a shard cannot be read, is no tar file, or is cut off.
 pub(super) fn index(shards: &[PathBuf]) -> Result<Vec<Stored>, DataError> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(shards.len()).max(1);
     let numbered: Vec<(usize, &PathBuf)> = shards.iter().enumerate().collect();
-    let read = |share: &[(usize, &PathBuf)]| -> Result<Vec<Stored>, DataError> {
-        let mut stored = Vec::new();
-        for &(shard, path) in share {
-            stored.append(&mut scan(path, shard)?);
-        }
-        Ok(stored)
-    };
-    let shares: Vec<Result<Vec<Stored>, DataError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            numbered.chunks(numbered.len().div_ceil(workers).max(1)).map(|share| scope.spawn(|| read(share))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
+    let shares = side_by_side(&numbered, |(shard, path)| scan(path, *shard));
     let mut stored = Vec::new();
     for share in shares {
         stored.append(&mut share?);

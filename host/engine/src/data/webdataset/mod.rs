@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use anneal_torch::random::Stream;
 
 use self::index::Stored;
-use super::{DataError, Sample, SampleError, Source, clip};
+use super::footage::nearest;
+use super::threads::side_by_side;
+use super::{DataError, Sample, SampleError, Source, clip, footage};
 use crate::config::{BadSample, WebdatasetConfig};
 
 /// Samples in tar shards.
@@ -34,6 +36,8 @@ pub struct Webdataset {
     config: WebdatasetConfig,
     shards: Vec<PathBuf>,
     stored: Vec<Stored>,
+    /// Index of each sample's size, where there are several.
+    buckets: Option<Vec<u32>>,
 }
 
 impl Webdataset {
@@ -50,14 +54,24 @@ impl Webdataset {
             let reason = "there is no `size` to scale pictures to; give both or neither".to_owned();
             return Err(DataError::Setting { key: "resize", reason });
         }
+        if !(config.sizes.is_empty() || config.resize) {
+            let reason = "pictures are scaled to them with `resize` alone; set it".to_owned();
+            return Err(DataError::Setting { key: "sizes", reason });
+        }
+        footage::check(&[config.size.as_slice(), &config.sizes].concat())?;
         let shards = shards::find(&config.shards)?;
         let mut stored = index::index(&shards)?;
         // What holds nothing that is read is no sample: a README, a licence.
         stored.retain(|stored| stored.members.iter().any(|member| ending::Ending::parse(&member.ending).is_some()));
-        let source = Self { config: config.clone(), shards, stored };
+        let mut source = Self { config: config.clone(), shards, stored, buckets: None };
         if source.stored.is_empty() {
             let path = source.shards.first().cloned().unwrap_or_default();
             return Err(DataError::Empty { path, wanted: "no member with an ending that is read".to_owned() });
+        }
+        if let (Some(size), false) = (config.size, config.sizes.is_empty()) {
+            let sizes = [&[size], &config.sizes[..]].concat();
+            let own = side_by_side(&source.stored, |stored| read::picture_size(&source.shards[stored.shard], stored));
+            source.buckets = Some(own.into_iter().map(|own| own.map_or(0, |own| nearest(&sizes, own))).collect());
         }
         if on_bad == BadSample::Fail {
             source.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
@@ -75,9 +89,15 @@ impl Source for Webdataset {
         self.stored.len()
     }
 
+    fn buckets(&self) -> Option<&[u32]> {
+        self.buckets.as_deref()
+    }
+
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
         let stored = &self.stored[index];
-        read::sample(&self.config, &self.shards[stored.shard], stored, draw)
+        let bucket = self.buckets.as_ref().map_or(0, |buckets| buckets[index] as usize);
+        let size = if bucket == 0 { self.config.size } else { Some(self.config.sizes[bucket - 1]) };
+        read::sample(&self.config, size, &self.shards[stored.shard], stored, draw)
     }
 }
 

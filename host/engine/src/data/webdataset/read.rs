@@ -20,15 +20,30 @@ use crate::data::{Entry, Sample, SampleError, Values, animation, clip, npy, pixe
 /// Name of the entry whose frames make a clip.
 const IMAGE: &str = "image";
 
-/// Reads the sample `stored` of `shard`.
+/// Rows and columns of the sample's first picture of `image`; none when there is none that says it.
+pub(super) fn picture_size(shard: &Path, stored: &Stored) -> Option<[u32; 2]> {
+    let is_image = |member: &&Member| {
+        Ending::parse(&member.ending).is_some_and(|ending| ending.format == Format::Picture && ending.entry == IMAGE)
+    };
+    let member = stored.members.iter().find(is_image)?;
+    let mut bytes = vec![0; member.len as usize];
+    File::open(shard).ok()?.read_exact_at(&mut bytes, member.at).ok()?;
+    let reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
+    let (columns, rows) = reader.into_dimensions().ok()?;
+    Some([rows, columns])
+}
+
+/// Reads the sample `stored` of `shard`, its pictures in `size` where one is given.
 pub(super) fn sample(
     config: &WebdatasetConfig,
+    size: Option<[u32; 2]>,
     shard: &Path,
     stored: &Stored,
     draw: &mut Stream,
 ) -> Result<Sample, SampleError> {
     let file = File::open(shard).map_err(|source| SampleError::Read { path: shard.to_owned(), source })?;
-    let mut reader = Reader { config, shard, file, stored, sample: Sample::default(), images: Images::None, fps: None };
+    let mut reader =
+        Reader { config, size, shard, file, stored, sample: Sample::default(), images: Images::None, fps: None };
     let mut pictures: BTreeMap<String, Vec<(Option<u64>, &Member)>> = BTreeMap::new();
     for member in &stored.members {
         let Some(ending) = Ending::parse(&member.ending) else { continue };
@@ -69,6 +84,7 @@ enum Images<'a> {
 
 struct Reader<'a> {
     config: &'a WebdatasetConfig,
+    size: Option<[u32; 2]>,
     shard: &'a Path,
     file: File,
     stored: &'a Stored,
@@ -177,7 +193,7 @@ impl<'a> Reader<'a> {
     }
 
     fn fit(&self) -> Option<Fit> {
-        self.config.size.map(|size| Fit { size, resize: self.config.resize })
+        self.size.map(|size| Fit { size, resize: self.config.resize })
     }
 
     /// The frames of some picture members, in their order.

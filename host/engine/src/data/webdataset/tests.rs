@@ -114,6 +114,21 @@ fn pictures_are_scaled_or_refused_and_named() {
 }
 
 #[test]
+fn pictures_take_the_size_of_the_nearest_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = [("1.png", [8, 16]), ("2.png", [9, 9]), ("3.png", [32, 16]), ("4.png", [10, 21])];
+    let mut members: Vec<(&str, Vec<u8>)> = pictures.iter().map(|(name, size)| (*name, png(*size, 10))).collect();
+    members.push(("5.txt", b"no picture".to_vec()));
+    write(&folder.path().join("a.tar"), &members);
+    let source = open(folder.path(), "size = [8, 8]\nsizes = [[8, 16], [16, 8]]\nresize = true").unwrap();
+    assert_eq!(source.buckets(), Some(&[1, 0, 2, 1, 0][..]));
+    let shapes: Vec<Vec<i64>> = (0..3).map(|index| read(&source, index, 0).tensors["image"].shape.clone()).collect();
+    assert_eq!(shapes, [[1, 3, 8, 16], [1, 3, 8, 8], [1, 3, 16, 8]]);
+    let unscaled = open(folder.path(), "size = [8, 8]\nsizes = [[8, 16]]").err().unwrap();
+    assert!(unscaled.starts_with("data.source.sizes: pictures are scaled"), "{unscaled}");
+}
+
+#[test]
 fn a_hostile_member_is_named_and_the_others_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let bomb = br#"{"a": "#.repeat(1000);
