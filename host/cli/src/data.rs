@@ -91,7 +91,9 @@ impl Pack {
             0 | 1 => "shard-000000.tar".to_owned(),
             shards => format!("shard-{{000000..{:06}}}.tar", shards - 1),
         };
-        println!("kind = \"webdataset\"\nshards = [{:?}]", self.out.join(name));
+        // Relative paths of a config start at its file, which this is not.
+        let out = std::path::absolute(&self.out).unwrap_or_else(|_| self.out.clone());
+        println!("kind = \"webdataset\"\nshards = [{:?}]", out.join(name));
         Ok(Exit::Done)
     }
 }
