@@ -90,7 +90,6 @@ fn every_setting_of_the_objective_has_an_effect() {
         (&["loss.logvar_init=0.5"], "loss"),
         (&["loss.learn_logvar=true"], "logvar"),
         (&["loss.regularization_weights={kl_loss=0.1}"], "kl_loss"),
-        (&["loss.regularization_weights.kl_loss=0"], "loss"),
         (&["loss.discriminator.loss=vanilla"], "disc"),
         (&["loss.discriminator.weight=2.0"], "d_weight"),
         (&["loss.discriminator.start_step=1"], "disc"),

@@ -14,8 +14,19 @@ fn configs() -> Vec<String> {
 #[test]
 fn every_shipped_config_is_fine_and_shows_as_a_config() {
     let dir = tempfile::tempdir().unwrap();
+    let needs_nothing = ["demo.toml", "emoji.toml", "autoencoder_tiny.toml"];
     for config in configs() {
-        let ran = anneal(&["config", "check", &config]).succeeds();
+        let ran = anneal(&["config", "check", &config]);
+        if !needs_nothing.iter().any(|name| config.ends_with(name)) && ran.code != Some(0) {
+            // What a person has to bring is all that is missing.
+            let faults = ran.err.lines().filter(|line| line.contains(".toml:"));
+            assert!(faults.clone().count() > 0, "{ran:#?}");
+            for fault in faults {
+                assert!(fault.contains(": there is no f"), "{config}: {fault}");
+            }
+            continue;
+        }
+        let ran = ran.succeeds();
         assert!(ran.out.contains("fine"), "{ran:?}");
         // What is shown is complete: it loads by itself and shows the same again.
         let shown = anneal(&["config", "show", &config]).succeeds().out;
