@@ -108,9 +108,12 @@ fn a_damaged_checkpoint_is_not_converted() {
     assert!(!out.exists());
 }
 
+/// A tensor's key, shape and bytes.
+type Stored = (String, Vec<usize>, Vec<u8>);
+
 /// A pipeline's folder whose tensors hold their place in the list.
 fn pipeline(dir: &Path) {
-    let mut components: BTreeMap<&str, Vec<(String, Vec<usize>, Vec<u8>)>> = BTreeMap::new();
+    let mut components: BTreeMap<&str, Vec<Stored>> = BTreeMap::new();
     for (i, line) in PIPELINE.lines().enumerate() {
         let (key, shape) = line.split_once(' ').unwrap();
         let (component, key) = key.split_once('.').unwrap();

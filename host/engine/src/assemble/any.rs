@@ -13,9 +13,9 @@ use crate::trainer::Trainer;
 /// A project of the kind that its config is of.
 pub enum AnyProject {
     /// A diffusion model's.
-    Diffusion(Project<RunConfig>),
+    Diffusion(Box<Project<RunConfig>>),
     /// An autoencoder's.
-    Autoencoder(Project<AutoencoderRunConfig>),
+    Autoencoder(Box<Project<AutoencoderRunConfig>>),
 }
 
 /// The same expression for a project of either kind.
@@ -40,8 +40,8 @@ impl AnyProject {
         env: &Environment,
     ) -> Result<Self, AssembleError> {
         Ok(match kind_of_run(path, sets)? {
-            KindOfRun::Diffusion => Self::Diffusion(Project::open(path, sets, plugin_dirs, env)?),
-            KindOfRun::Autoencoder => Self::Autoencoder(Project::open(path, sets, plugin_dirs, env)?),
+            KindOfRun::Diffusion => Self::Diffusion(Box::new(Project::open(path, sets, plugin_dirs, env)?)),
+            KindOfRun::Autoencoder => Self::Autoencoder(Box::new(Project::open(path, sets, plugin_dirs, env)?)),
         })
     }
 

@@ -60,14 +60,14 @@ impl ReconstructionLoss {
     ) -> Result<(f64, Terms), tch::TchError> {
         let Reconstruction { input, output, terms, latent_std } = reconstruction;
         let Nll { rec, nll, by_output, by_logvar } = self.nll(input, output);
-        let mut value = nll.shallow_clone();
+        let mut value = nll.copy();
         let mut logged = vec![("rec".to_owned(), rec), ("nll".to_owned(), nll)];
         logged.push(("latent_std".to_owned(), latent_std.shallow_clone()));
         let mut objective = Vec::new();
         for (name, term) in terms {
             logged.push((name.clone(), term.detach()));
             if let Some(weight) = self.regularization_weights.get(name).filter(|weight| **weight != 0.0) {
-                value = value + term.detach() * *weight;
+                value += term.detach() * *weight;
                 objective.push(term * *weight);
             }
         }
@@ -80,8 +80,8 @@ impl ReconstructionLoss {
         if let Some(adversary) = adversary {
             let (fake, by_adversary) = adversary.judge(output);
             let weight = adaptive_weight(output, last_layer, &by_output, &by_adversary) * adversary.weight;
-            value = value + &fake * &weight;
-            by_output = by_output + by_adversary * &weight;
+            value += &fake * &weight;
+            by_output += by_adversary * &weight;
             logged.extend([("g".to_owned(), fake), ("d_weight".to_owned(), weight)]);
         }
         // The sum of products has `by_output` as its gradient by the reconstructions.
@@ -107,7 +107,7 @@ impl ReconstructionLoss {
         };
         if let Some((lpips, weight)) = &self.perceptual {
             // One number a picture, added to each of its values.
-            distance = distance + lpips.forward(&output, input) * *weight;
+            distance += lpips.forward(&output, input) * *weight;
         }
         let nll = (&distance / self.logvar.exp() + &self.logvar).sum(Kind::Float) / input.size()[0] as f64;
         let mut inputs = vec![&output];
