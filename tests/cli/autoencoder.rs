@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anneal::trainer::weights::{self, Named};
+use anneal::weights::{self, Named};
 use anneal_nn::{Lpips, Params};
 use tch::Device;
 

@@ -57,7 +57,7 @@ fn settings_that_only_save_memory_or_time_change_nothing_that_matters() {
 fn only_the_chosen_parameters_of_a_network_are_trained() {
     let read = |dir: &std::path::Path, step: u64| -> std::collections::HashMap<String, tch::Tensor> {
         let path = dir.join(format!("checkpoints/step-{step:08}/model.safetensors"));
-        anneal::trainer::weights::read(&path).unwrap().into_iter().collect()
+        anneal::weights::read(&path).unwrap().into_iter().collect()
     };
     // With activation checkpointing, too: then no input of a frozen block needs a gradient.
     for more in ["model.network.use_checkpoint=false", "model.network.use_checkpoint=true"] {

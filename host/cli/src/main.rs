@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anneal::assemble::AnyProject;
-use anneal::config::Environment;
+use anneal::config::{Environment, Files};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -91,8 +91,16 @@ impl ConfigArgs {
     /// # Errors
     /// All that is wrong with the config, or that plugins cannot be found.
     pub fn open(&self, sets: &[String]) -> Result<AnyProject, Failure> {
+        self.open_with(sets, Files::Needed)
+    }
+
+    /// As [`ConfigArgs::open`], where files and folders that the config names are needed or may lack.
+    ///
+    /// # Errors
+    /// As [`ConfigArgs::open`].
+    pub fn open_with(&self, sets: &[String], files: Files) -> Result<AnyProject, Failure> {
         let sets: Vec<String> = self.sets.iter().chain(sets).cloned().collect();
-        Ok(AnyProject::open(&self.config, &sets, &self.plugins.plugin_dirs, &Environment::read())?)
+        Ok(AnyProject::open(&self.config, &sets, files, &self.plugins.plugin_dirs, &Environment::read())?)
     }
 }
 

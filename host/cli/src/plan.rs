@@ -1,5 +1,6 @@
 //! `anneal plan`: what a run will hold, before anything is allocated.
 
+use anneal::config::Files;
 use clap::Args;
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub struct Plan {
 impl Plan {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let plan = self.config.open(&[])?.plan()?;
+        let plan = self.config.open_with(&[], Files::MayLack)?.plan()?;
         if self.json {
             let parts = plan
                 .parts

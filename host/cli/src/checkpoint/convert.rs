@@ -10,6 +10,7 @@ use anneal::trainer::checkpoint::CheckpointError;
 use anneal::weights::{self, Named};
 use clap::{Args, ValueEnum};
 
+use super::wanted;
 use crate::exit::{Exit, Failure};
 
 /// A layout to write.
@@ -66,7 +67,7 @@ impl Convert {
             let message = format!("{} exists; add --force to replace it", self.out.display());
             return Err(Failure::new(Exit::Usage, message));
         }
-        let mut source = Source::open(&self.from, self.ema)?;
+        let mut source = Source::open(&self.from, wanted(self.ema))?;
         let unfit = |error: Unfit| Failure::new(Exit::Checkpoint, format!("{}: {error}", self.from.display()));
         let (mut tensors, mut left) = (source.read()?, Vec::new());
         if source.layout == Layout::Diffusers && self.to == To::Reference {
@@ -144,7 +145,14 @@ fn write_folder(folder: &Path, tensors: &[Named], settings: &[diffusers::Setting
         let path = folder.join(component.folder).join(component.files[0]);
         weights::write(&path, &own.collect::<Vec<_>>(), format())?;
     }
-    Ok(())
+    for (name, _) in settings {
+        on_disk(&folder.join(name))?;
+    }
+    for component in COMPONENTS {
+        on_disk(&folder.join(component.folder).join(component.files[0]))?;
+        on_disk(&folder.join(component.folder))?;
+    }
+    on_disk(folder)
 }
 
 /// Writes the file beside its place and renames it, so that a file is whole or not there.
@@ -152,12 +160,18 @@ fn write_file(path: &Path, tensors: &[Named]) -> Result<(), CheckpointError> {
     let partial = beside(path);
     let written = weights::write(&partial, tensors, format())
         .map_err(CheckpointError::from)
+        .and_then(|()| on_disk(&partial))
         .and_then(|()| fs::rename(&partial, path).map_err(io(path)));
     if written.is_err() {
         // The write's own error matters more than one of the clean-up.
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Waits until a file or a folder is on the disk.
+fn on_disk(path: &Path) -> Result<(), CheckpointError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(io(path))
 }
 
 /// What readers of safetensors in Python ask for.

@@ -7,6 +7,7 @@ use anneal::weights::KeyReport;
 use clap::Args;
 use tch::{Kind, Tensor};
 
+use super::wanted;
 use crate::exit::{Exit, Failure};
 
 /// Arguments of `checkpoint diff`.
@@ -41,7 +42,7 @@ impl Diff {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
         // Averages are a matter of runs, which are folders.
-        let open = |path: &PathBuf| Source::open(path, self.ema && path.is_dir());
+        let open = |path: &PathBuf| Source::open(path, wanted(self.ema && path.is_dir()));
         let (mut first, mut second) = (open(&self.first)?, open(&self.second)?);
         let shapes = |source: &Source| -> Vec<(String, Vec<i64>)> {
             let entries = source.entries().filter(|(key, _)| key.starts_with(&self.prefix));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anneal::layouts::{Layout, Source};
 use clap::Args;
 
+use super::wanted;
 use crate::exit::{Exit, Failure};
 
 /// Arguments of `checkpoint inspect`.
@@ -47,7 +48,7 @@ impl Part {
 impl Inspect {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let source = Source::open(&self.path, self.ema)?;
+        let source = Source::open(&self.path, wanted(self.ema))?;
         let layout = match source.layout {
             Layout::File => "file",
             Layout::Checkpoint => "checkpoint of a run",

@@ -4,6 +4,7 @@ mod convert;
 mod diff;
 mod inspect;
 
+use anneal::layouts::Averages;
 use clap::Subcommand;
 
 use crate::exit::{Exit, Failure};
@@ -29,6 +30,11 @@ pub enum Checkpoint {
 
 Ends with 1 if they differ.")]
     Diff(diff::Diff),
+}
+
+/// What `--ema` asks for.
+fn wanted(ema: bool) -> Averages {
+    if ema { Averages::Wanted } else { Averages::Off }
 }
 
 impl Checkpoint {

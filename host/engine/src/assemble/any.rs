@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{AssembleError, Plan, Project};
 use crate::config::{
-    AutoencoderRunConfig, DataConfig, Environment, KindOfRun, PluginRef, RunConfig, RunKind, RunSection, kind_of_run,
+    AutoencoderRunConfig, DataConfig, Environment, Files, KindOfRun, PluginRef, RunConfig, RunKind, RunSection,
+    kind_of_run,
 };
 use crate::data::{Loader, Source};
 use crate::trainer::Trainer;
@@ -36,12 +37,13 @@ impl AnyProject {
     pub fn open(
         path: &Path,
         sets: &[String],
+        files: Files,
         plugin_dirs: &[PathBuf],
         env: &Environment,
     ) -> Result<Self, AssembleError> {
         Ok(match kind_of_run(path, sets)? {
-            KindOfRun::Diffusion => Self::Diffusion(Box::new(Project::open(path, sets, plugin_dirs, env)?)),
-            KindOfRun::Autoencoder => Self::Autoencoder(Box::new(Project::open(path, sets, plugin_dirs, env)?)),
+            KindOfRun::Diffusion => Self::Diffusion(Box::new(Project::open(path, sets, files, plugin_dirs, env)?)),
+            KindOfRun::Autoencoder => Self::Autoencoder(Box::new(Project::open(path, sets, files, plugin_dirs, env)?)),
         })
     }
 

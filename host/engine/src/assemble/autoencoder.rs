@@ -1,15 +1,17 @@
 //! An autoencoder's config to a trainer.
 
+use std::sync::Arc;
+
 use anneal_nn::autoencoder::Autoencoder;
 use anneal_nn::{Discriminator, Init, Param, ParamKind};
 use tch::Device;
 
-use super::project::{BuiltRun, start_from};
+use super::project::{Begun, BuiltRun, start_from};
 use super::weights_file::{copy_weights, lpips};
-use super::{AssembleError, Place, Project, device};
+use super::{AssembleError, Place, Project};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
 use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
-use crate::data::{self, Loader};
+use crate::data::{Loader, Source};
 use crate::trainer::{
     AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, FlatParams, Optimizer, Rates, TrainState,
     Trainer,
@@ -47,16 +49,7 @@ impl Project<AutoencoderRunConfig> {
     /// holds a run and `resume` is not given.
     pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let device = device(&config.run)?;
-        if let Some(threads) = config.run.threads {
-            tch::set_num_threads(threads);
-        }
-        if !resume {
-            self.refuse_used_folder()?;
-        }
-        let source = self.source()?;
-        let preview =
-            data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
         let adversary_rate =
             config.loss.discriminator.as_ref().map(|used| self.schedule(&used.optimizer)).transpose()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: adversary_rate };
@@ -89,7 +82,7 @@ impl Project<AutoencoderRunConfig> {
             config.logging.preview_every_steps.map(|_| AutoencoderPreview { batch: preview.to_device(device) });
         let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
         let validation = config.validation.as_ref();
-        let validation = validation.map(|settings| self.validation(settings, device)).transpose()?;
+        let validation = validation.map(|settings| self.validation(settings, &source, device)).transpose()?;
         let objective = Box::new(AutoencoderObjective { model: built.model, loss: built.loss, preview, validation });
         let AutoencoderRunConfig { train, logging, .. } = config;
         self.trainer_of(
@@ -108,10 +101,11 @@ impl Project<AutoencoderRunConfig> {
     pub(super) fn validation(
         &self,
         settings: &AutoencoderValidationConfig,
+        source: &Arc<dyn Source>,
         device: Device,
     ) -> Result<AutoencoderValidation, AssembleError> {
         Ok(AutoencoderValidation {
-            batches: self.validation_scenes(settings.source.as_ref(), settings.scenes, device)?,
+            batches: self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?,
             lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
             seed: self.config().run.seed,
         })

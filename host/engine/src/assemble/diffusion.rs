@@ -1,15 +1,17 @@
 //! A diffusion model's config to a trainer.
 
+use std::sync::Arc;
+
 use tch::Device;
 
 use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
-use super::project::{BuiltRun, start_from};
+use super::project::{Begun, BuiltRun, start_from};
 use super::weights_file::lpips;
-use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths, device};
+use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths};
 use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
-use crate::data::{self, Loader};
+use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, RowDistance, Sampling};
 use crate::trainer::{
     DiffusionObjective, Ema, FlatParams, Optimizer, Preview, Rates, TrainState, Trainer, Validation, mean_pictures,
@@ -67,16 +69,7 @@ impl Project<RunConfig> {
     /// holds a run and `resume` is not given.
     pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let device = device(&config.run)?;
-        if let Some(threads) = config.run.threads {
-            tch::set_num_threads(threads);
-        }
-        if !resume {
-            self.refuse_used_folder()?;
-        }
-        let source = self.source()?;
-        let preview =
-            data::preview_batch(source.clone(), &config.data, config.run.seed, config.logging.preview_scenes)?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
         let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
         let loss = self.loss(device)?;
         let sampling = self.sampling(num_views)?;
@@ -118,7 +111,8 @@ impl Project<RunConfig> {
         });
         let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
         let validation = config.validation.as_ref();
-        let validation = validation.map(|settings| self.validation(settings, num_views, device)).transpose()?;
+        let validation =
+            validation.map(|settings| self.validation(settings, &source, num_views, device)).transpose()?;
         let objective = Box::new(DiffusionObjective { model: built.model, loss, preview, validation });
         let RunConfig { train, logging, .. } = config;
         self.trainer_of(
@@ -134,19 +128,21 @@ impl Project<RunConfig> {
     pub fn validation(
         &mut self,
         settings: &ValidationConfig,
+        source: &Arc<dyn Source>,
         num_views: u32,
         device: Device,
     ) -> Result<Validation, AssembleError> {
-        let seed = self.config().run.seed;
-        let key = self.config().model.input_key.clone();
-        let mean = mean_pictures(&self.validation_scenes(None, settings.mean_scenes, Device::Cpu)?, &key);
+        let config = self.config().clone();
+        let (seed, mean_scenes) = (config.run.seed, if settings.sample { settings.mean_scenes } else { 0 });
+        let seen = data::single_scenes(source.clone(), &config.data, seed, mean_scenes);
+        let mean = mean_pictures(seen, &config.model.input_key)?;
         Ok(Validation {
-            batches: self.validation_scenes(settings.source.as_ref(), settings.scenes, device)?,
+            batches: self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?,
             sigmas: settings.sigmas.clone(),
             sampling: if settings.sample { Some(self.sampling(num_views)?) } else { None },
-            use_ema: self.config().sampling.use_ema,
+            use_ema: config.sampling.use_ema,
             copied_key: settings.copied_key.clone(),
-            mean: mean.filter(|_| settings.sample).map(|mean| mean.to_device(device)),
+            mean: mean.map(|mean| mean.to_device(device)),
             lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
             seed,
         })

@@ -8,8 +8,8 @@ use anneal_torch::grad_mode;
 use tch::Tensor;
 
 use super::AssembleError;
+use super::weights_file::read_weights;
 use crate::config::{EmbedderConfig, Loaded, Problem, Problems};
-use crate::trainer::checkpoint;
 use crate::weights::{Named, other_prefix};
 
 /// Copies into `have` (all tensors of the model, by checkpoint key) what the embedders' files hold.
@@ -28,7 +28,7 @@ pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), Asse
             have.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor))).collect();
         let given = match files.entry(path) {
             Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(place) => place.insert(checkpoint::read_weights(path)?),
+            Entry::Vacant(place) => place.insert(read_weights(path)?),
         };
         let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         match matched(used, &own, &given) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::run::{checkpoint_of, load_weights};
 use super::{AssembleError, Place, Project, build_model, device};
-use crate::config::{AutoencoderRunConfig, Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
+use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data;
 use crate::trainer::Scores;
 use crate::trainer::checkpoint::{self, Snapshot};
@@ -50,11 +50,11 @@ pub fn evaluate(
     let config = path.join(checkpoint::CONFIG);
     match kind_of_run(&config, &[])? {
         KindOfRun::Diffusion => {
-            let project = Project::<RunConfig>::open(&config, &[], plugin_dirs, env)?;
+            let project = Project::<RunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
             diffusion(project, &path, &snapshot, settings)
         }
         KindOfRun::Autoencoder => {
-            let project = Project::<AutoencoderRunConfig>::open(&config, &[], plugin_dirs, env)?;
+            let project = Project::<AutoencoderRunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
             autoencoder(&project, &path, &snapshot, settings)
         }
     }
@@ -77,9 +77,10 @@ fn diffusion(
     let mut validation = config.validation.clone().unwrap_or_default();
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&config.run)?;
-    let first = data::preview_batch(project.source()?, &config.data, config.run.seed, 1)?;
+    let source = project.source()?;
+    let first = data::preview_batch(source.clone(), &config.data, config.run.seed, 1)?;
     let num_views = first.integers.get("num_views").map_or(1, |views| *views as u32);
-    let mut run = project.validation(&validation, num_views, device)?;
+    let mut run = project.validation(&validation, &source, num_views, device)?;
     let mut loss = project.loss(device)?;
     let built = build_model(&config, &mut project.registry, Place::Device(device))?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
@@ -99,7 +100,7 @@ fn autoencoder(
     let device = device(&project.config().run)?;
     let (model, weights) = project.model(device)?;
     load_weights(&weights, snapshot, true, path)?;
-    let scores = project.validation(&validation, device)?.run(&model)?;
+    let scores = project.validation(&validation, &project.source()?, device)?.run(&model)?;
     let is_held_out = validation.source.is_some();
     Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
 }

@@ -32,6 +32,8 @@ pub struct Built {
     pub trained: Vec<Named>,
     /// How many of the optimised ones are the network's.
     pub num_network: usize,
+    /// Values of frozen embedders that lie where another embedder's lie.
+    pub num_shared: u64,
 }
 
 /// Where tensors live.
@@ -129,7 +131,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         network: Wrapper::new(network, compute),
         denoiser,
     };
-    Ok(Built { model, weights, trained, num_network })
+    Ok(Built { model, weights, trained, num_network, num_shared: shared.num_shared() })
 }
 
 /// The first stage and its tensors, which are never optimised.

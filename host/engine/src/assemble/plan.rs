@@ -25,7 +25,7 @@ pub struct PlannedPart {
 pub struct Plan {
     /// The parts.
     pub parts: Vec<PlannedPart>,
-    /// Bytes of all weights.
+    /// Bytes of all weights; those that embedders share count once.
     pub weights: u64,
     /// Bytes of the gradients.
     pub gradients: u64,
@@ -50,8 +50,19 @@ impl Plan {
     }
 }
 
-/// Name, key prefix and optimizer of each part.
-type Named3<'a> = (String, String, &'a OptimizerConfig);
+/// A part as it is to be counted.
+struct Part<'a> {
+    name: String,
+    /// What its keys begin with.
+    prefix: String,
+    optimizer: &'a OptimizerConfig,
+}
+
+impl<'a> Part<'a> {
+    fn new(name: impl Into<String>, prefix: impl Into<String>, optimizer: &'a OptimizerConfig) -> Self {
+        Self { name: name.into(), prefix: prefix.into(), optimizer }
+    }
+}
 
 impl Project<RunConfig> {
     /// The plan of a diffusion model's run. The model is built without values, so its size does not matter.
@@ -62,13 +73,16 @@ impl Project<RunConfig> {
         let config = self.loaded.config.clone();
         let built = build_model(&config, &mut self.registry, Place::Meta)?;
         let optimizer = &config.optimizer;
-        let mut parts: Vec<Named3<'_>> = vec![("network".to_owned(), NETWORK_PREFIX.to_owned(), optimizer)];
+        let mut parts = vec![Part::new("network", NETWORK_PREFIX, optimizer)];
         for (i, used) in config.model.embedders.iter().enumerate() {
-            parts.push((format!("embedder {i} ({})", used.plugin), format!("conditioner.embedders.{i}."), optimizer));
+            let name = format!("embedder {i} ({})", used.plugin);
+            parts.push(Part::new(name, format!("conditioner.embedders.{i}."), optimizer));
         }
-        parts.push(("first stage".to_owned(), FIRST_STAGE_PREFIX.to_owned(), optimizer));
+        parts.push(Part::new("first stage", FIRST_STAGE_PREFIX, optimizer));
         let averaged = config.ema.as_ref().map_or(&[][..], |_| &built.trained[..built.num_network]);
-        Ok(plan(&parts, &built.weights, &built.trained, averaged, (&config.train, config.data.batch_size)))
+        let mut plan = plan(&parts, &built.weights, &built.trained, averaged, (&config.train, config.data.batch_size));
+        plan.weights -= built.num_shared * BYTES;
+        Ok(plan)
     }
 }
 
@@ -82,10 +96,9 @@ impl Project<AutoencoderRunConfig> {
         let mut built = self.build(Place::Meta)?;
         let optimizer = &config.optimizer;
         let adversary = config.loss.discriminator.as_ref().map_or(optimizer, |used| &used.optimizer);
-        let mut parts: Vec<Named3<'_>> =
-            vec![("discriminator".to_owned(), "loss.discriminator.".to_owned(), adversary)];
+        let mut parts = vec![Part::new("discriminator", "loss.discriminator.", adversary)];
         for name in ["encoder", "quant_conv", "regularization", "post_quant_conv", "decoder", "loss"] {
-            parts.push((name.to_owned(), format!("{name}."), optimizer));
+            parts.push(Part::new(name, format!("{name}."), optimizer));
         }
         let averaged: Vec<Named> = match config.ema {
             Some(_) => {
@@ -100,7 +113,7 @@ impl Project<AutoencoderRunConfig> {
 
 /// Counts the tensors of each part; a tensor is of the first part whose prefix it has.
 fn plan(
-    parts: &[Named3<'_>],
+    parts: &[Part<'_>],
     weights: &[Named],
     trained: &[Named],
     averaged: &[Named],
@@ -109,15 +122,15 @@ fn plan(
     let sum = |named: &[Named]| named.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
     let is_trained: HashSet<&str> = trained.iter().map(|(name, _)| name.as_str()).collect();
     let mut counted: Vec<PlannedPart> =
-        parts.iter().map(|(name, ..)| PlannedPart { name: name.clone(), parameters: 0, trained: 0 }).collect();
+        parts.iter().map(|part| PlannedPart { name: part.name.clone(), parameters: 0, trained: 0 }).collect();
     let mut moments = 0;
     for (name, tensor) in weights {
         let count = tensor.numel() as u64;
-        let Some(i) = parts.iter().position(|(_, prefix, _)| name.starts_with(prefix.as_str())) else { continue };
+        let Some(i) = parts.iter().position(|part| name.starts_with(&part.prefix)) else { continue };
         counted[i].parameters += count;
         if is_trained.contains(name.as_str()) {
             counted[i].trained += count;
-            moments += count * parts[i].2.num_moments();
+            moments += count * parts[i].optimizer.num_moments();
         }
     }
     let (all, gradients, ema) = (sum(weights), sum(trained), sum(averaged));

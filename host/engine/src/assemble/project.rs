@@ -6,14 +6,15 @@ use std::sync::Arc;
 use serde_json::Value;
 use tch::Device;
 
-use super::{AssembleError, check_entries, check_plugins};
+use super::weights_file::read_weights;
+use super::{AssembleError, check_entries, check_plugins, device};
 use crate::config::{
-    DataConfig, Environment, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind,
+    DataConfig, Environment, Files, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind,
     SourceConfig, TrainConfig, load_with, schema_with_plugins,
 };
-use crate::data::{self, Batch, Loader, Source};
+use crate::data::{self, Batch, DataError, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
-use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
+use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
 use crate::trainer::{Objective, Rates, Schedule, TrainState, Trainer};
 
 /// A checked config and its plugins.
@@ -22,6 +23,14 @@ pub struct Project<C = RunConfig> {
     pub loaded: Loaded<C>,
     /// The plugins that were found.
     pub registry: Registry,
+}
+
+/// What every run begins with.
+pub(super) struct Begun {
+    pub(super) device: Device,
+    pub(super) source: Arc<dyn Source>,
+    /// Scenes to draw while it trains.
+    pub(super) preview: Batch,
 }
 
 /// What a trainer is made of beyond what all kinds of run have in their configs.
@@ -44,11 +53,12 @@ impl<C: RunKind> Project<C> {
     pub fn open(
         path: &Path,
         sets: &[String],
+        files: Files,
         plugin_dirs: &[PathBuf],
         env: &Environment,
     ) -> Result<Self, AssembleError> {
         let mut found = None;
-        let loaded = load_with(path, sets, |loaded: &mut Loaded<C>| {
+        let loaded = load_with(path, sets, files, |loaded: &mut Loaded<C>| {
             let search = SearchPath::new(&loaded.config.plugins().dirs, plugin_dirs, env);
             match Registry::discover(&search, &loaded.config.plugins().require) {
                 Ok(registry) => {
@@ -97,7 +107,7 @@ impl<C: RunKind> Project<C> {
     }
 
     /// Refuses a folder that already holds a run.
-    pub(super) fn refuse_used_folder(&self) -> Result<(), AssembleError> {
+    fn refuse_used_folder(&self) -> Result<(), AssembleError> {
         let checkpoints = CheckpointDir::of_run(&self.config().run().dir);
         match checkpoints.list()?.pop() {
             None => Ok(()),
@@ -110,17 +120,42 @@ impl<C: RunKind> Project<C> {
         }
     }
 
-    /// The scenes of a validation, on `device`: of `held_out`, or else of the training source.
+    /// What every run begins with.
+    ///
+    /// # Errors
+    /// When the device is not there, the run's folder already holds a run and `resume` is not given, or the data cannot be
+    /// read or lacks entries.
+    pub(super) fn begin(&self, preview_scenes: usize, resume: bool) -> Result<Begun, AssembleError> {
+        let (run, data) = (self.config().run(), self.config().data());
+        let device = device(run)?;
+        if let Some(threads) = run.threads {
+            tch::set_num_threads(threads);
+        }
+        if !resume {
+            self.refuse_used_folder()?;
+        }
+        let source = self.source()?;
+        let preview = data::preview_batch(source.clone(), data, run.seed, preview_scenes)?;
+        Ok(Begun { device, source, preview })
+    }
+
+    /// The scenes of a validation, on `device`: of `held_out`, or else of the training's own `source`.
     pub(super) fn validation_scenes(
         &self,
         held_out: Option<&SourceConfig>,
+        source: &Arc<dyn Source>,
         scenes: usize,
         device: Device,
     ) -> Result<Vec<Batch>, AssembleError> {
-        let config = self.config();
-        let source = held_out.unwrap_or(&config.data().source);
-        let data = DataConfig { source: source.clone(), ..config.data().clone() };
-        let batches = data::single_scenes(data::open(&data)?, &data, config.run().seed, scenes)?;
+        let (data, seed) = (self.config().data(), self.config().run().seed);
+        let source = match held_out {
+            None => source.clone(),
+            Some(held_out) => {
+                let held_out = DataConfig { source: held_out.clone(), ..data.clone() };
+                data::open(&held_out).map_err(|error| self.of_held_out(error))?
+            }
+        };
+        let batches: Vec<Batch> = data::single_scenes(source, data, seed, scenes).collect::<Result<_, _>>()?;
         let problems = match batches.first() {
             Some(first) if held_out.is_some() => check_entries(&self.loaded, first),
             _ => Vec::new(),
@@ -129,6 +164,17 @@ impl<C: RunKind> Project<C> {
             return Err(Problems(problems).into());
         }
         Ok(batches.iter().map(|batch| batch.to_device(device)).collect())
+    }
+
+    /// A source's error blames the training's settings; that of held-out scenes has settings of its own.
+    fn of_held_out(&self, error: DataError) -> AssembleError {
+        match error {
+            DataError::Setting { key, reason } => {
+                let pointer = format!("/validation/source/{key}");
+                Problems(vec![self.loaded.problem(&pointer, reason, "the source of validation has its own")]).into()
+            }
+            other => other.into(),
+        }
     }
 
     /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.
@@ -164,7 +210,7 @@ impl<C: RunKind> Project<C> {
 
 /// Starts `state` from the weights at `path`, and warns of keys that do not meet.
 pub(super) fn start_from(state: &mut TrainState, network: &str, path: &Path) -> Result<(), AssembleError> {
-    let given = checkpoint::read_weights(path)?;
+    let given = read_weights(path)?;
     let report = state.start_from(&given, network, path)?;
     if !report.is_empty() {
         tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());

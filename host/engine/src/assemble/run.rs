@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 
 use super::{AssembleError, Place, Project, build_model, device};
-use crate::config::{Environment, KindOfRun, PluginUse, RunConfig, kind_of_run};
+use crate::config::{Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Sampling};
 use crate::trainer::assign;
@@ -62,7 +62,8 @@ impl TrainedRun {
             let reason = "an autoencoder was trained, of which nothing can be sampled; its pictures are in `previews`";
             return Err(CheckpointError::Misfit { path: dir.to_owned(), reason: reason.to_owned() }.into());
         }
-        let mut project = Project::<RunConfig>::open(&config, &[], plugin_dirs, env)?;
+        // What the weights started from is not needed any more.
+        let mut project = Project::<RunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
         if let Some(num_steps) = settings.num_steps {
             project.loaded.config.sampling.num_steps = num_steps;
         }

@@ -18,6 +18,7 @@ type Origin = (PathBuf, String, Vec<i64>);
 #[derive(Default)]
 pub(super) struct SharedWeights {
     held: HashMap<Origin, Tensor>,
+    shared: u64,
 }
 
 impl SharedWeights {
@@ -34,13 +35,23 @@ impl SharedWeights {
     ) -> Result<Tensor, E> {
         let Some(origin) = origin(used, decl) else { return make() };
         match self.held.get(&origin) {
-            Some(held) => Ok(held.detach()),
+            Some(held) => {
+                self.shared += held.numel() as u64;
+                Ok(held.detach())
+            }
             None => {
                 let tensor = make()?;
                 self.held.insert(origin, tensor.shallow_clone());
                 Ok(tensor)
             }
         }
+    }
+}
+
+impl SharedWeights {
+    /// Values that were not made again.
+    pub(super) fn num_shared(&self) -> u64 {
+        self.shared
     }
 }
 

@@ -7,8 +7,9 @@ use anneal_torch::grad_mode;
 use tch::Device;
 
 use crate::config::LpipsConfig;
-use crate::trainer::checkpoint::{self, CheckpointError};
-use crate::weights::Named;
+use crate::layouts::{Averages, Source};
+use crate::trainer::checkpoint::CheckpointError;
+use crate::weights::{Named, other_prefix};
 
 /// Copies into `have` what the file (or the run's folder) at `path` holds under `prefix` and the same names. Other keys of
 /// it are left alone: a published one may hold a whole model, or a discriminator. `what` is what the weights are of.
@@ -17,7 +18,7 @@ use crate::weights::Named;
 /// When the file cannot be read, lacks a key, or has one of another shape.
 pub(super) fn copy_weights(path: &Path, prefix: &str, have: &[Named], what: &str) -> Result<(), CheckpointError> {
     let misfit = |reason: String| CheckpointError::Misfit { path: path.to_owned(), reason };
-    let given = checkpoint::read_weights(path)?;
+    let given = read_weights(path)?;
     let _no_grad = grad_mode::no_grad();
     let mut missing = Vec::new();
     for (name, tensor) in have {
@@ -35,7 +36,9 @@ pub(super) fn copy_weights(path: &Path, prefix: &str, have: &[Named], what: &str
     match missing.first() {
         None => Ok(()),
         Some(first) => {
-            let help = match prefix_of(&given, prefix, first) {
+            let wanted: Vec<String> = have.iter().map(|(name, _)| format!("{prefix}{name}")).collect();
+            let keys = given.iter().map(|(key, _)| key.as_str());
+            let help = match other_prefix(prefix, wanted.iter().map(String::as_str), keys) {
                 Some(found) => format!("; write prefix = {found:?}"),
                 None => String::new(),
             };
@@ -44,10 +47,13 @@ pub(super) fn copy_weights(path: &Path, prefix: &str, have: &[Named], what: &str
     }
 }
 
-/// The prefix under which the file has `missing`, if it has it under another one.
-fn prefix_of(given: &[Named], prefix: &str, missing: &str) -> Option<String> {
-    let name = missing.strip_prefix(prefix)?;
-    given.iter().find_map(|(key, _)| key.strip_suffix(name).map(str::to_owned))
+/// The weights at `path`: those of a file as they are; of a run's newest checkpoint or of one checkpoint with averaged ones
+/// in place of those they are averages of.
+///
+/// # Errors
+/// When there are none, or they are damaged.
+pub(super) fn read_weights(path: &Path) -> Result<Vec<Named>, CheckpointError> {
+    Source::open(path, Averages::OfRuns)?.read()
 }
 
 /// The perceptual distance with its trained networks. They are no part of a run's state: nothing changes them.

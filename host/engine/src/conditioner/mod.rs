@@ -184,12 +184,11 @@ fn input<'a>(batch: &'a Batch, key: &'a str, embedder: &str) -> Result<EmbedderI
 }
 
 fn slot_of(used: &EmbedderUse, output: &Embedded) -> Result<Slot, ComponentError> {
-    if let Some(slot) = output.slot {
-        return Ok(slot);
-    }
-    match used.input_keys.first().map(String::as_str) {
-        Some("cond_view") => return Ok(Slot::CondView),
-        Some("cond_motion") => return Ok(Slot::CondMotion),
+    // Pictures of these entries have a place of their own, also where the embedder says that its pictures are concatenated.
+    match (used.input_keys.first().map(String::as_str), output.slot) {
+        (Some("cond_view"), None | Some(Slot::Concat)) => return Ok(Slot::CondView),
+        (Some("cond_motion"), None | Some(Slot::Concat)) => return Ok(Slot::CondMotion),
+        (_, Some(slot)) => return Ok(slot),
         _ => {}
     }
     match output.tensor.dim() {

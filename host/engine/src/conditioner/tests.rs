@@ -39,6 +39,43 @@ impl Embedder for Pass1 {
     }
 }
 
+/// Says of its input that it is concatenated, as encoders of frames do.
+struct Concatenated;
+
+impl Embedder for Concatenated {
+    fn name(&self) -> &str {
+        "test/concatenated"
+    }
+    fn params(&self) -> &[ParamDecl] {
+        &[]
+    }
+    fn forward(
+        &self,
+        inputs: &[EmbedderInput<'_>],
+        _: &[Tensor],
+        _: &mut EmbedderCall<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
+        let [EmbedderInput::Tensor { tensor, .. }] = inputs else { panic!("one tensor is given") };
+        Ok(vec![Embedded { slot: Some(Slot::Concat), tensor: tensor.shallow_clone() }])
+    }
+}
+
+#[test]
+fn reference_views_have_a_place_of_their_own_whatever_the_embedder_says() {
+    let uses = ["frames", "cond_view", "cond_motion"].map(|key| {
+        let config = serde_json::from_value(json!({"plugin": "concatenated", "input_key": key})).unwrap();
+        EmbedderUse::new(Box::new(Concatenated), Vec::new(), &config)
+    });
+    let mut batch = batch(1, 4, 0);
+    let pictures = |rows: i64, channels: i64| Tensor::ones([rows, channels, 2, 2], (Kind::Float, Device::Cpu));
+    batch.tensors.insert("cond_view".to_owned(), pictures(2, 5));
+    batch.tensors.insert("cond_motion".to_owned(), pictures(2, 6));
+    let conditions = Conditioner::new(uses.into(), false).embed(&batch, TRAIN).unwrap();
+    let size = |slot: Slot| conditions.get(slot).unwrap().size();
+    assert_eq!(size(Slot::Concat), [4, 3, 2, 2]);
+    assert_eq!((size(Slot::CondView), size(Slot::CondMotion)), (vec![2, 5, 2, 2], vec![2, 6, 2, 2]));
+}
+
 fn used(config: serde_json::Value) -> EmbedderUse {
     let config: EmbedderConfig = serde_json::from_value(config).unwrap();
     EmbedderUse::new(Box::new(Pass1 { decls: Vec::new() }), Vec::new(), &config)

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::check::Finding;
 use super::document::Node;
 use super::kind::AUTOENCODER;
+use super::paths::Files;
 use super::problem::{Problem, Problems};
 use super::schema::plugin_tables;
 use super::{KindOfRun, RunConfig, RunKind, layers, shape};
@@ -17,6 +18,7 @@ pub struct Loaded<C = RunConfig> {
     /// The settings; every path in them is absolute.
     pub config: C,
     root: Node,
+    files: Files,
 }
 
 /// Reads the config at `path`, what it extends, and `sets` (`a.b.0.c=value`) on top.
@@ -29,10 +31,10 @@ pub struct Loaded<C = RunConfig> {
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
 pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Problems> {
-    load_with(path, sets, |_| Vec::new())
+    load_with(path, sets, Files::Needed, |_| Vec::new())
 }
 
-/// As [`load`], with the checks of `more` on top, so that a person sees their findings beside the others. They are made
+/// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings beside the others. They are made
 /// whenever the config can be read, also where it has faults.
 ///
 /// # Errors
@@ -40,13 +42,14 @@ pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Probl
 pub fn load_with<C: RunKind>(
     path: &Path,
     sets: &[String],
+    files: Files,
     more: impl FnOnce(&mut Loaded<C>) -> Vec<Problem>,
 ) -> Result<Loaded<C>, Problems> {
     let mut problems = Vec::new();
     let Some(root) = layers::read(path, sets, &mut problems) else {
         return Err(Problems::sorted(problems));
     };
-    let (value, wrong) = shape::check(&root, C::schema(), &[], C::schema());
+    let (value, wrong) = shape::check(&root, C::schema(), &[], C::schema(), files);
     problems.extend(wrong);
     for Finding { pointer, message, help } in C::findings(&value) {
         let problem = locate(&root, &pointer, message, help);
@@ -57,7 +60,7 @@ pub fn load_with<C: RunKind>(
     }
     let loaded = match serde_json::from_value(value) {
         Ok(config) => {
-            let mut loaded = Loaded { config, root };
+            let mut loaded = Loaded { config, root, files };
             problems.extend(more(&mut loaded));
             Some(loaded)
         }
@@ -110,7 +113,7 @@ impl<C: RunKind> Loaded<C> {
             [only] => only.clone(),
             several => serde_json::json!({ "oneOf": several }),
         };
-        let (mut value, problems) = shape::check(node, &table, &at, &table);
+        let (mut value, problems) = shape::check(node, &table, &at, &table, self.files);
         if !problems.is_empty() {
             return problems;
         }

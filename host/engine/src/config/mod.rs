@@ -39,6 +39,7 @@ pub use load::{Loaded, kind_of_run, load, load_with};
 pub use model::{
     DenoiserConfig, Distance, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
 };
+pub use paths::Files;
 pub use pattern::{PathPattern, chooses};
 pub use problem::{Problem, Problems};
 pub use run::{

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::describe::{expected, first_sentence, format_range, got, type_help};
 use super::document::{Key, Node, Tree, dotted};
-use super::paths;
+use super::paths::{self, Files};
 use super::problem::Problem;
 use super::schema::PATH_MARK;
 use super::suggest::{closest, did_you_mean, one_of};
@@ -12,8 +12,14 @@ use super::upstream;
 
 /// Checks `node`, which stands at `at`, and returns its value with paths made absolute. `vocabulary` is the schema of
 /// the whole config, to say where a stray key belongs.
-pub(super) fn check(node: &Node, schema: &Value, at: &[String], vocabulary: &Value) -> (Value, Vec<Problem>) {
-    let mut walk = Walk { vocabulary, at: at.to_vec(), problems: Vec::new() };
+pub(super) fn check(
+    node: &Node,
+    schema: &Value,
+    at: &[String],
+    vocabulary: &Value,
+    files: Files,
+) -> (Value, Vec<Problem>) {
+    let mut walk = Walk { vocabulary, at: at.to_vec(), files, problems: Vec::new() };
     let value = walk.value(node, schema);
     (value, walk.problems)
 }
@@ -21,6 +27,7 @@ pub(super) fn check(node: &Node, schema: &Value, at: &[String], vocabulary: &Val
 struct Walk<'a> {
     vocabulary: &'a Value,
     at: Vec<String>,
+    files: Files,
     problems: Vec<Problem>,
 }
 
@@ -80,7 +87,7 @@ impl Walk<'_> {
 
     fn text(&mut self, node: &Node, text: &str, schema: &Value) -> Value {
         if schema.get(PATH_MARK).is_some() {
-            let (path, fault) = paths::resolve(text, &node.origin.source.dir, &schema[PATH_MARK]);
+            let (path, fault) = paths::resolve(text, &node.origin.source.dir, &schema[PATH_MARK], self.files);
             if let Some((message, help)) = fault {
                 self.wrong(node, message, help);
             }
@@ -132,7 +139,7 @@ impl Walk<'_> {
             return self.value(node, only);
         }
         // Of several, the one with the fewest faults was meant.
-        let walks = fitting.iter().map(|branch| check(node, branch, &self.at, self.vocabulary));
+        let walks = fitting.iter().map(|branch| check(node, branch, &self.at, self.vocabulary, self.files));
         match walks.min_by_key(|(_, problems)| problems.len()) {
             Some((value, problems)) => {
                 self.problems.extend(problems);

@@ -205,20 +205,19 @@ pub fn preview_batch(
     BadSamples::new(&config).judge(loaded)
 }
 
-/// Scenes of `source` that training never sees as they are, a batch each: the same ones for the same seed.
-///
-/// # Errors
-/// When a sample cannot be read.
+/// Scenes of `source` that training never sees as they are, a batch each, read one by one: the same ones for the same seed,
+/// and all of one size. An item is an error where a sample cannot be read.
 pub fn single_scenes(
     source: Arc<dyn Source>,
     config: &DataConfig,
     seed: u64,
     num_scenes: usize,
-) -> Result<Vec<Batch>, DataError> {
+) -> impl Iterator<Item = Result<Batch, DataError>> {
     let config = DataConfig { shuffle: true, ..config.clone() };
     let mut reader = Reader::new(source, &config, seed);
+    reader.order.keep_first_bucket();
     let mut bad = BadSamples::new(&config);
-    (0..num_scenes as u64).map(|i| bad.judge(reader.slots(PREVIEW_IDS + i, 1))).collect()
+    (0..num_scenes as u64).map(move |i| bad.judge(reader.slots(PREVIEW_IDS + i, 1)))
 }
 
 /// A batch, or why there is none, and the samples that could not be read on the way.

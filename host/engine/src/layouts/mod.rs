@@ -3,4 +3,4 @@
 pub mod diffusers;
 mod source;
 
-pub use source::{Layout, Source};
+pub use source::{Averages, Layout, Source};

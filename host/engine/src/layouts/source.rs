@@ -20,6 +20,17 @@ pub enum Layout {
     Diffusers,
 }
 
+/// Whether moving averages stand in place of the weights they follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Averages {
+    /// They do not.
+    Off,
+    /// Those of a run that keeps some do; files are as they are.
+    OfRuns,
+    /// They do, or it is an error.
+    Wanted,
+}
+
 /// Where the reference's files have moving averages.
 const SHADOWS: &str = "model_ema.";
 
@@ -41,12 +52,12 @@ impl Source {
     /// Opens a file, a checkpoint or the newest one of a run's folder, or the folder of a diffusers pipeline, whose keys
     /// then begin with the component: `unet.conv_in.weight`.
     ///
-    /// With `averaged` the moving averages stand in place of the weights they follow: a checkpoint's own, or those that a
-    /// file of the reference holds as `model_ema.*`.
+    /// Averages are a checkpoint's own, or those that a file of the reference holds as `model_ema.*`.
     ///
     /// # Errors
     /// When there is nothing of the kind, a file is damaged, or there are no averages.
-    pub fn open(path: &Path, averaged: bool) -> Result<Self, CheckpointError> {
+    pub fn open(path: &Path, averages: Averages) -> Result<Self, CheckpointError> {
+        let averaged = averages == Averages::Wanted;
         let misfit = |reason: &str| CheckpointError::Misfit { path: path.to_owned(), reason: reason.to_owned() };
         let checkpoint = if checkpoint::is_checkpoint(path) {
             Some(path.to_owned())
@@ -56,7 +67,7 @@ impl Source {
             None
         };
         if let Some(checkpoint) = checkpoint {
-            return Self::of_checkpoint(&checkpoint, averaged);
+            return Self::of_checkpoint(&checkpoint, averages);
         }
         if path.is_dir() {
             return if averaged { Err(misfit("a pipeline holds no averages")) } else { Self::of_diffusers(path) };
@@ -90,14 +101,14 @@ impl Source {
         Self { layout, path: path.to_owned(), metadata: BTreeMap::new(), files: Vec::new(), keys: Vec::new() }
     }
 
-    fn of_checkpoint(path: &Path, averaged: bool) -> Result<Self, CheckpointError> {
+    fn of_checkpoint(path: &Path, averages: Averages) -> Result<Self, CheckpointError> {
         checkpoint::verify(path)?;
         let mut source = Self::empty(Layout::Checkpoint, path);
         let [model, ema] = checkpoint::weights_files(path);
         source.add(WeightsFile::open(&model)?, "");
-        if averaged {
+        if averages != Averages::Off {
             let ema = WeightsFile::open(&ema)?;
-            if ema.entries().is_empty() {
+            if ema.entries().is_empty() && averages == Averages::Wanted {
                 let reason = "the run keeps no moving average: its config has no [ema]".to_owned();
                 return Err(CheckpointError::Misfit { path: path.to_owned(), reason });
             }
@@ -186,7 +197,10 @@ mod tests {
         ];
         write(&path, &all, HashMap::new()).unwrap();
         let values = |averaged: bool| -> BTreeMap<String, f64> {
-            let named = Source::open(&path, averaged).unwrap().read().unwrap();
+            let named = Source::open(&path, if averaged { Averages::Wanted } else { Averages::OfRuns })
+                .unwrap()
+                .read()
+                .unwrap();
             named.into_iter().map(|(key, tensor)| (key, tensor.double_value(&[0]))).collect()
         };
         assert_eq!(values(false).len(), 4);
@@ -194,6 +208,6 @@ mod tests {
         let want = [("model.diffusion_model.mix", 2.0), ("model.diffusion_model.out.2.bias", 3.0)];
         assert_eq!(averaged, want.map(|(key, value)| (key.to_owned(), value)));
         write(&path, &all[..2], HashMap::new()).unwrap();
-        assert!(Source::open(&path, true).unwrap_err().to_string().contains("`model_ema.`"));
+        assert!(Source::open(&path, Averages::Wanted).unwrap_err().to_string().contains("`model_ema.`"));
     }
 }

@@ -339,24 +339,6 @@ fn digest(path: &Path) -> Result<ManifestEntry, CheckpointError> {
     hash().map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
 }
 
-/// The weights at `path`: of a safetensors file; or of a run's newest checkpoint or of one checkpoint, if it is a folder,
-/// averaged ones in place of those they are averages of.
-///
-/// # Errors
-/// When there are none, or they are damaged.
-pub fn read_weights(path: &Path) -> Result<Vec<Named>, CheckpointError> {
-    if !path.is_dir() {
-        return Ok(weights::read(path)?);
-    }
-    let folder = if path.join(MANIFEST).exists() { path.to_owned() } else { CheckpointDir::of_run(path).latest()? };
-    let Snapshot { model, ema, .. } = load(&folder)?;
-    let mut averaged: std::collections::HashMap<String, tch::Tensor> = ema.into_iter().collect();
-    Ok(model
-        .into_iter()
-        .map(|(name, tensor)| averaged.remove(&name).map_or((name.clone(), tensor), |a| (name, a)))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

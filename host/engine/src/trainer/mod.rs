@@ -14,7 +14,6 @@ mod step;
 mod train;
 mod validation;
 
-pub use crate::weights;
 pub use assign::assign;
 pub use autoencoder_preview::AutoencoderPreview;
 pub use ema::Ema;

@@ -80,11 +80,19 @@ fn copies(batch: &Batch, key: &str, like: &Tensor) -> Option<Tensor> {
     Some(given.repeat_interleave_self_int(wanted / rows, 0, wanted))
 }
 
-/// The mean picture of each frame over some scenes: `[t, c, h, w]`.
-pub fn mean_pictures(batches: &[Batch], key: &str) -> Option<Tensor> {
-    let pictures: Option<Vec<&Tensor>> = batches.iter().map(|batch| batch.tensors.get(key)).collect();
-    let pictures = pictures.filter(|pictures| !pictures.is_empty())?;
-    Some(Tensor::stack(&pictures, 0).mean_dim([0].as_slice(), false, Kind::Float))
+/// The mean picture of each frame over some scenes, of which one is held at a time: `[t, c, h, w]`; none of no scenes, or
+/// where they lack the entry.
+///
+/// # Errors
+/// Those of `batches`.
+pub fn mean_pictures<E>(batches: impl Iterator<Item = Result<Batch, E>>, key: &str) -> Result<Option<Tensor>, E> {
+    let (mut sum, mut count): (Option<Tensor>, f64) = (None, 0.0);
+    for batch in batches {
+        let Some(pictures) = batch?.tensors.remove(key) else { return Ok(None) };
+        sum = Some(sum.map_or_else(|| pictures.copy(), |sum| sum + &pictures));
+        count += 1.0;
+    }
+    Ok(sum.map(|sum| sum / count))
 }
 
 /// Validation of an autoencoder.
@@ -186,9 +194,11 @@ mod tests {
 
     #[test]
     fn the_mean_picture_is_of_each_frame() {
-        let scenes = [batch(&[("x", pictures(&[0.0, 1.0]))]), batch(&[("x", pictures(&[0.5, 0.0]))])];
-        assert!(mean_pictures(&scenes, "x").unwrap().equal(&pictures(&[0.25, 0.5])));
-        assert!(mean_pictures(&scenes, "y").is_none() && mean_pictures(&[], "x").is_none());
+        let scenes = || [&[0.0, 1.0], &[0.5, 0.0]].map(|values| Ok::<_, String>(batch(&[("x", pictures(values))])));
+        let mean = |key: &str, count: usize| mean_pictures(scenes().into_iter().take(count), key).unwrap();
+        assert!(mean("x", 2).unwrap().equal(&pictures(&[0.25, 0.5])));
+        assert!(mean("y", 2).is_none() && mean("x", 0).is_none());
+        assert_eq!(mean_pictures([Err("unreadable")].into_iter(), "x").unwrap_err(), "unreadable");
     }
 
     #[test]

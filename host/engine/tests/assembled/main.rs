@@ -7,7 +7,7 @@ mod views_over_time;
 use std::path::{Path, PathBuf};
 
 use anneal::assemble::Project;
-use anneal::config::{Environment, RunConfig};
+use anneal::config::{Environment, Files, RunConfig};
 use anneal::trainer::{Outcome, Trainer, Watcher};
 
 /// A path of the repository.
@@ -21,7 +21,7 @@ fn open(path: &Path, dir: &Path, sets: &[String]) -> Project {
     assert!(plugins.is_dir(), "{} is missing: run `cargo xtask plugins`", plugins.display());
     let run = [format!("run.dir={}", dir.display()), "run.device=cpu".to_owned()];
     let sets: Vec<String> = run.into_iter().chain(sets.iter().cloned()).collect();
-    Project::<RunConfig>::open(path, &sets, &[plugins], &Environment::default())
+    Project::<RunConfig>::open(path, &sets, Files::Needed, &[plugins], &Environment::default())
         .unwrap_or_else(|error| panic!("{error}"))
 }
 

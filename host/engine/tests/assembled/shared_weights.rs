@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anneal::assemble::{Project, SampleSettings, TrainedRun};
 use anneal::config::Environment;
-use anneal::trainer::weights::{self, Named};
+use anneal::weights::{self, Named};
 use tch::{Device, Kind, Tensor};
 
 use super::{open, repository, train};

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{House, loads};
-use crate::config::{Loaded, PluginKind, Problems, RunKind, load_with};
+use crate::config::{Files, Loaded, PluginKind, Problems, RunKind, load_with};
 
 fn schema() -> serde_json::Value {
     json!({
@@ -142,11 +142,11 @@ fn faults_of_plugins_are_shown_beside_the_others() {
     let house = House::new();
     let sets = ["train.stepz=3", "sampling.discretization.rho=0.0"].map(str::to_owned);
     let path = house.root().join("configs/orbit.toml");
-    let loaded = load_with(&path, &sets, |loaded: &mut Loaded| loaded.check_plugin(PLACE, &schema()));
+    let loaded = load_with(&path, &sets, Files::Needed, |loaded: &mut Loaded| loaded.check_plugin(PLACE, &schema()));
     let keys: Vec<String> = loaded.unwrap_err().0.into_iter().map(|problem| problem.key).collect();
     assert_eq!(keys, ["train.stepz", "sampling.discretization.rho"]);
 
-    let loaded: Loaded = load_with(&path, &[], |loaded| loaded.check_plugin(PLACE, &schema())).unwrap();
+    let loaded: Loaded = load_with(&path, &[], Files::Needed, |loaded| loaded.check_plugin(PLACE, &schema())).unwrap();
     assert_eq!(loaded.config.sampling.discretization.params["rho"], 7.0);
 }
 
