@@ -41,7 +41,7 @@ fn tensors(dir: &Path, step: u64, file: &str) -> HashMap<String, tch::Tensor> {
 }
 
 /// The networks of the perceptual distance as they start, in a file.
-fn lpips_file(dir: &Path) -> String {
+pub fn lpips_file(dir: &Path) -> String {
     let params = Params::new(Device::Cpu, 1);
     Lpips::new(&params.root());
     let named: Vec<Named> =

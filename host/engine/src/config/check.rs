@@ -16,9 +16,6 @@ mod source;
 /// Where the source of training is set.
 const TRAINING: &str = "/data/source";
 
-/// Channels of the images of every source.
-const IMAGE_CHANNELS: u32 = 3;
-
 /// A fault, and the JSON pointer of the setting to blame.
 #[derive(Debug, PartialEq)]
 pub struct Finding {
@@ -57,6 +54,11 @@ fn sources(training: Option<DataConfig>, held_out: Option<SourceConfig>, is_comp
     all.into_iter().flatten().collect()
 }
 
+/// Channels of the images that are trained on; of colour where that cannot be read.
+fn image_channels(sources: &[DataSource]) -> u32 {
+    sources.iter().find(|source| source.at == TRAINING).map_or(3, |source| source::channels(&source.settings))
+}
+
 /// Everything that does not fit in the config of a diffusion model, within sections and between them.
 pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -69,9 +71,12 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
     if let Some(model) = &model {
         diffusion::embedders(&model.embedders, &mut found);
         diffusion::network(model, &mut found);
-        diffusion::channels(model, &mut found);
         patterns("/model/trainable", model.trainable.as_deref(), &mut found);
-        first_stage("/model/first_stage", &model.first_stage, &mut found);
+        if let Some(source) = sources.iter().find(|source| source.at == TRAINING) {
+            diffusion::channels(&source.settings, model, &mut found);
+        }
+        let channels = image_channels(&sources);
+        first_stage("/model/first_stage", &model.first_stage, channels, &mut found);
         for source in &sources {
             diffusion::frames(source.at, &source.settings, model, &mut found);
             diffusion::classes(source.at, &source.settings, model, &mut found);
@@ -101,7 +106,7 @@ pub(super) fn of_autoencoder(config: &Value) -> Vec<Finding> {
     let trained: Option<AutoencoderSection> = section(config, "autoencoder");
     let loss: Option<AutoencoderLossConfig> = section(config, "loss");
     if let Some(trained) = &trained {
-        autoencoder::network(trained, &mut found);
+        autoencoder::network(trained, image_channels(&sources), &mut found);
         for source in &sources {
             autoencoder::pixels(source.at, &source.settings, trained, &mut found);
         }
@@ -185,14 +190,14 @@ fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding
     }
 }
 
-fn first_stage(at: &str, settings: &FirstStageConfig, found: &mut Vec<Finding>) {
+fn first_stage(at: &str, settings: &FirstStageConfig, channels: u32, found: &mut Vec<Finding>) {
     let Some(autoencoder) = settings.autoencoder() else { return };
     for problem in autoencoder.check() {
         let pointer = format!("{at}/{}", problem.key.replace('.', "/"));
         found.push(finding(pointer, problem.message, problem.help));
     }
-    if let Some(channels) = autoencoder.encoded_pixels().filter(|channels| *channels != IMAGE_CHANNELS) {
-        let message = format!("encodes {channels} channels, but images have {IMAGE_CHANNELS}");
-        found.push(finding(at, message, format!("write in_channels = {IMAGE_CHANNELS}")));
+    if let Some(encoded) = autoencoder.encoded_pixels().filter(|encoded| *encoded != channels) {
+        let message = format!("encodes {encoded} channels, but images have {channels}");
+        found.push(finding(at, message, format!("write in_channels = {channels}")));
     }
 }

@@ -1,17 +1,17 @@
 //! Settings of an autoencoder's training that do not fit each other.
 
-use super::source::sides;
-use super::{Finding, IMAGE_CHANNELS, finding, first_stage, patterns};
+use super::source::{channels, sides};
+use super::{Finding, finding, first_stage, patterns};
 use crate::config::suggest::did_you_mean;
 use crate::config::{AutoencoderLossConfig, AutoencoderSection, SourceConfig};
 
 /// The autoencoder can be built, and is one.
-pub(super) fn network(trained: &AutoencoderSection, found: &mut Vec<Finding>) {
+pub(super) fn network(trained: &AutoencoderSection, channels: u32, found: &mut Vec<Finding>) {
     if trained.network.autoencoder().is_none() {
         let help = "name one, as kind = \"autoencoder-kl\"";
         found.push(finding("/autoencoder/network/kind", "the identity has nothing to train", help));
     }
-    first_stage("/autoencoder/network", &trained.network, found);
+    first_stage("/autoencoder/network", &trained.network, channels, found);
     patterns("/autoencoder/trainable", trained.trainable.as_deref(), found);
 }
 
@@ -48,9 +48,10 @@ pub(super) fn adversary(source: &SourceConfig, loss: &AutoencoderLossConfig, fou
     for problem in network.check() {
         found.push(finding(format!("/loss/discriminator/network/{}", problem.key), problem.message, problem.help));
     }
-    if network.input_nc != IMAGE_CHANNELS {
-        let message = format!("is {}, but images have {IMAGE_CHANNELS} channels", network.input_nc);
-        found.push(finding("/loss/discriminator/network/input_nc", message, format!("write {IMAGE_CHANNELS}")));
+    let channels = channels(source);
+    if network.input_nc != channels {
+        let message = format!("is {}, but images have {channels} channels", network.input_nc);
+        found.push(finding("/loss/discriminator/network/input_nc", message, format!("write {channels}")));
     }
     if let Some(smallest) = smallest.filter(|side| *side < network.smallest_picture()) {
         let message = format!("nothing is left of images of {smallest} pixels after so many halvings");

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::source::sides;
-use super::{Finding, IMAGE_CHANNELS, TRAINING, finding};
+use super::source::{self, sides};
+use super::{Finding, TRAINING, finding};
 use crate::config::suggest::{closest, did_you_mean};
 use crate::config::{Distance, EmbedderConfig, LossConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
 
@@ -76,7 +76,7 @@ pub(super) fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
 /// Copies of a condition over the frames of a scene are as many as the frames.
 pub(super) fn frames(at: &str, source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
     let num_frames = match source {
-        SourceConfig::Emoji(_) => Some(1),
+        SourceConfig::Emoji(_) | SourceConfig::Idx(_) | SourceConfig::Cifar10(_) => Some(1),
         // With several views at several times, what is repeated over what is the embedder's own choice.
         SourceConfig::MeshOrbit(orbit) => {
             (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
@@ -167,11 +167,11 @@ pub(super) fn pixels(at: &str, source: &SourceConfig, model: &ModelConfig, found
 }
 
 /// The network takes and gives the channels of images, or of their latents.
-pub(super) fn channels(model: &ModelConfig, found: &mut Vec<Finding>) {
+pub(super) fn channels(source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
     let autoencoder = model.first_stage.autoencoder();
     let (in_channels, out_channels) = model.network.channels();
     let (channels, what, why) = match &autoencoder {
-        None => (IMAGE_CHANNELS, "images", "the identity first stage makes pixels the latents"),
+        None => (source::channels(source), "images", "the identity first stage makes pixels the latents"),
         Some(autoencoder) => (autoencoder.decoded_channels() as u32, "latents", "the first stage decodes so many"),
     };
     if out_channels != channels {

@@ -22,7 +22,7 @@ pub(super) fn ranges(at: &str, source: &SourceConfig, found: &mut Vec<Finding>) 
             }
             orbit_ranges(at, orbit, found);
         }
-        SourceConfig::FramesDir(_) => {}
+        SourceConfig::FramesDir(_) | SourceConfig::Idx(_) | SourceConfig::Cifar10(_) => {}
         SourceConfig::Webdataset(shards) => {
             if let Some(clip) = &shards.clip {
                 clip_ranges(at, clip, found);
@@ -82,11 +82,21 @@ pub(super) fn sides(source: &SourceConfig) -> Vec<u32> {
     let all = |size: &[u32], sizes: &[[u32; 2]]| [size, sizes.as_flattened()].concat();
     match source {
         SourceConfig::Emoji(emoji) => vec![emoji.size],
+        SourceConfig::Idx(_) => Vec::new(),
+        SourceConfig::Cifar10(_) => vec![32],
         SourceConfig::MeshOrbit(orbit) => vec![orbit.size],
         SourceConfig::FramesDir(frames) => frames.size.to_vec(),
         SourceConfig::Webdataset(shards) => all(shards.size.as_ref().map_or(&[], |size| &size[..]), &shards.sizes),
         SourceConfig::VideoDir(videos) => all(&videos.size, &videos.sizes),
         SourceConfig::VideoList(videos) => all(&videos.size, &videos.sizes),
         SourceConfig::MultiviewDir(views) => vec![views.size],
+    }
+}
+
+/// Channels of the source's images.
+pub(super) fn channels(source: &SourceConfig) -> u32 {
+    match source {
+        SourceConfig::Idx(_) => 1,
+        _ => 3,
     }
 }
