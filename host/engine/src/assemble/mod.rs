@@ -2,6 +2,7 @@
 
 mod any;
 mod autoencoder;
+mod cache;
 mod check;
 mod device;
 mod diffusion;
@@ -26,6 +27,7 @@ pub use run::{SampleSettings, TrainedRun};
 
 use thiserror::Error;
 
+use crate::cache::CacheError;
 use crate::config::Problems;
 use crate::data::DataError;
 use crate::error::ComponentError;
@@ -50,6 +52,9 @@ pub enum AssembleError {
     /// A checkpoint or weights file cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The cache cannot be written.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The device is not there.
     #[error("run.device = {wanted:?}: {reason}")]
     Device {
