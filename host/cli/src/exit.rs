@@ -142,7 +142,7 @@ impl From<AssembleError> for Failure {
             AssembleError::Component(error) => error.into(),
             AssembleError::Data(error) => error.into(),
             AssembleError::Checkpoint(error) => error.into(),
-            AssembleError::Cache(_) => Self::new(Exit::Internal, error.to_string()),
+            AssembleError::Cache(_) => Self::new(Exit::Disk, error.to_string()),
             AssembleError::Device { .. } => Self::new(Exit::Config, error.to_string()),
         }
     }
