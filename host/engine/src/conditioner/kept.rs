@@ -89,7 +89,7 @@ fn of_scene<'a>(input: &EmbedderInput<'a>, scene: usize, num_scenes: usize) -> O
         EmbedderInput::Tensor { name, tensor } => {
             let rows = *tensor.size().first()? as usize;
             let own = rows / num_scenes;
-            let fits = own > 0 && rows % num_scenes == 0;
+            let fits = own > 0 && rows.is_multiple_of(num_scenes);
             fits.then(|| Own::Tensor { name, tensor: tensor.narrow(0, (scene * own) as i64, own as i64) })
         }
         EmbedderInput::Texts { name, texts } => Some(Own::Texts { name, texts: texts.get(scene..=scene)? }),

@@ -60,10 +60,16 @@ impl Preview {
     }
 }
 
-/// The entries that embedders read and that are pictures, grey or in colour, by name.
+/// The entries that embedders read and that are pictures, grey or in colour, by name, each once.
 pub fn condition_pictures(model: &Model, batch: &Batch) -> Vec<(String, Tensor)> {
-    let keys = model.conditioner.uses().iter().flat_map(|used| used.input_keys.iter());
+    let mut keys: Vec<&String> = Vec::new();
+    for key in model.conditioner.uses().iter().flat_map(|used| used.input_keys.iter()) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let is_picture = |t: &&Tensor| t.dim() == 4 && matches!(t.size()[1], 1 | 3);
+    let keys = keys.into_iter();
     keys.filter_map(|key| Some((key.clone(), batch.tensors.get(key).filter(is_picture)?.shallow_clone()))).collect()
 }
 
