@@ -10,8 +10,8 @@ use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, RowDistance, SigmaSampl
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
 use anneal::trainer::{
-    AdamSettings, DiffusionObjective, Ema, FlatParams, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings,
-    TrainState, train_step,
+    AdamSettings, DiffusionObjective, Ema, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings, TrainState,
+    train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
 use anneal_torch::random::Stream;
@@ -211,11 +211,10 @@ impl Step {
         let trained: Vec<_> =
             entries.into_iter().filter(|p| p.kind == ParamKind::Trained).map(|p| (p.path, p.tensor)).collect();
         let num_trained = trained.len();
-        let flat = FlatParams::new(trained);
-        let num_params = flat.values().numel() as i64;
-        let ema = Ema::new(&flat, num_trained, 0.9999, true);
         let settings = AdamSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, amsgrad: false };
-        let optimizer = Optimizer::new(flat, OptimizerSettings::AdamW(settings));
+        let optimizer = Optimizer::new(trained, OptimizerSettings::AdamW(settings));
+        let num_params = optimizer.params().values().numel() as i64;
+        let ema = Ema::new(optimizer.params(), num_trained, 0.9999, true);
         let state = TrainState { adversary: None, position: Default::default(), weights, optimizer, ema: Some(ema) };
         let uses = ["concat", "context", "vector"].into_iter().map(|key| {
             let config: EmbedderConfig = serde_json::from_value(json!({ "plugin": "given", "input_key": key }))

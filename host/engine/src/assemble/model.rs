@@ -1,14 +1,16 @@
 //! A checked config to a model and the tensors it is made of.
 
-use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet};
+use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet, adapted_layer};
 use anneal_torch::random::Stream;
 use anneal_torch::tensor::empty_meta;
 use tch::{Device, Kind, Tensor};
 
-use super::AssembleError;
 use super::shared_weights::SharedWeights;
+use super::{AssembleError, lora};
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
-use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses};
+use crate::config::{
+    DenoiserConfig, EmbedderConfig, ModelConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses,
+};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
 use crate::error::{ComponentError, ErrorCode};
 use crate::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
@@ -77,7 +79,12 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         .map(|used| Ok((registry.embedder(used)?, used)))
         .collect::<Result<_, AssembleError>>()?;
 
+    let lora = config.model.lora.as_ref();
     let params = place.params(config.run.seed);
+    let params = match lora {
+        Some(lora) => params.with_lora(lora::spec(lora)),
+        None => params,
+    };
     let network: Box<dyn Network> = match &config.model.network {
         NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
         NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
@@ -87,7 +94,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
     let mut trained = Vec::new();
     for param in params.into_entries() {
         let named = (format!("{NETWORK_PREFIX}{}", param.path), param.tensor);
-        let is_trained = param.kind == ParamKind::Trained && chooses(config.model.trainable.as_deref(), &param.path);
+        let is_trained = param.kind == ParamKind::Trained && is_chosen(&config.model, &param.path);
         let _ = named.1.set_requires_grad(is_trained);
         if is_trained {
             trained.push((named.0.clone(), named.1.shallow_clone()));
@@ -132,6 +139,15 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         denoiser,
     };
     Ok(Built { model, weights, trained, num_network, num_shared: shared.num_shared() })
+}
+
+/// Whether the network's parameter at `path` is optimised: where there are adapters, they are, and else only what is named.
+fn is_chosen(model: &ModelConfig, path: &str) -> bool {
+    match (&model.lora, &model.trainable) {
+        (Some(_), _) if adapted_layer(path).is_some() => true,
+        (Some(_), None) => false,
+        (_, named) => chooses(named.as_deref(), path),
+    }
 }
 
 /// The first stage and its tensors, which are never optimised.

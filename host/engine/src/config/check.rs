@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use super::PathPattern;
 use super::suggest::{closest, did_you_mean};
-use super::{AutoencoderLossConfig, AutoencoderSection, FirstStageConfig, LossConfig, OptimizerConfig, PluginsConfig};
-use super::{ClipConfig, MeshOrbitConfig, VideoDirConfig, VideoListConfig};
-use super::{DataConfig, Distance, EmbedderConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
+use super::{AutoencoderLossConfig, AutoencoderSection, FirstStageConfig, LossConfig, Moments, OptimizerConfig};
+use super::{ClipConfig, LoraConfig, MeshOrbitConfig, VideoDirConfig, VideoListConfig};
+use super::{
+    DataConfig, Distance, EmbedderConfig, ModelConfig, NetworkConfig, PluginsConfig, SamplingConfig, SourceConfig,
+};
 
 mod autoencoder;
 
@@ -46,6 +48,9 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
         embedders(&model.embedders, &mut found);
         network(model, &mut found);
         patterns("/model/trainable", model.trainable.as_deref(), &mut found);
+        if let Some(lora) = &model.lora {
+            adapters(lora, &mut found);
+        }
         first_stage("/model/first_stage", &model.first_stage, &mut found);
     }
     if let (Some(data), Some(model)) = (&data, &model) {
@@ -101,6 +106,14 @@ fn patterns(at: &str, patterns: Option<&[String]>, found: &mut Vec<Finding>) {
     for (idx, _) in patterns.iter().copied().flatten().enumerate().filter(|(_, text)| PathPattern::new(text).is_none())
     {
         found.push(finding(format!("{at}/{idx}"), "is empty", "write a pattern of keys, as \"*.attn1.*\""));
+    }
+}
+
+fn adapters(lora: &LoraConfig, found: &mut Vec<Finding>) {
+    patterns("/model/lora/targets", Some(&lora.targets), found);
+    if lora.targets.is_empty() {
+        let help = "name layers, as \"*.attn1.*\" or \"temporal\"; or take it out for those of all attention";
+        found.push(finding("/model/lora/targets", "names no layer", help));
     }
 }
 
@@ -255,6 +268,21 @@ fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
 }
 
 fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding>) {
+    for (idx, group) in optimizer.groups().iter().enumerate() {
+        let at = format!("{pointer}/groups/{idx}");
+        patterns(&format!("{at}/parameters"), Some(&group.parameters), found);
+        if group.parameters.is_empty() {
+            found.push(finding(format!("{at}/parameters"), "names no parameter", "write patterns, as \"*.bias\""));
+        }
+        if group.learning_rate_factor == 1.0 && group.weight_decay.is_none() {
+            let help = "add `learning_rate_factor` or `weight_decay`, or take the group out";
+            found.push(finding(at, "is moved as all others are", help));
+        }
+    }
+    if optimizer.num_moments() == 0 && optimizer.moments() != Moments::F32 {
+        let help = "set `momentum` above 0, or take `moments` out";
+        found.push(finding(format!("{pointer}/moments"), "there are none without momentum", help));
+    }
     match optimizer {
         OptimizerConfig::Adamw { betas, .. } | OptimizerConfig::Adam { betas, .. } => {
             for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {

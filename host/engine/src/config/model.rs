@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EmbedderConfig, FirstStageConfig, PluginUse};
+use super::{EmbedderConfig, FirstStageConfig, LoraConfig, PluginUse};
 
 /// First stage, embedders, network and denoiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,9 +31,12 @@ pub struct ModelConfig {
     #[serde(default)]
     pub ucg_per: UcgPer,
     /// Which of the network's parameters are trained, by patterns over their paths: `*.attn1.*`, or `temporal` for the layers
-    /// over frames. All of them if not given.
+    /// over frames. All of them if not given, or none but the adapters where there is a `lora`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainable: Option<Vec<String>>,
+    /// Low-rank adapters in place of training the network itself; what `trainable` names is trained beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// Pixels to latents and back.
     pub first_stage: FirstStageConfig,
     /// The network.
