@@ -63,6 +63,11 @@ fn adapters_start_as_the_base_and_leave_it_alone() {
     house.from("tuned", "base", &[LORA, "train.steps=3"]).succeeds();
     // The loss of a step is from before it moves anything.
     assert_eq!(house.losses("plain")[0], house.losses("tuned")[0]);
+    // No input of the first blocks needs a gradient, and their adapters have one all the same.
+    house.from("recomputed", "base", &[LORA, "train.steps=3", "model.network.use_checkpoint=true"]).succeeds();
+    let [kept, recomputed] =
+        ["tuned", "recomputed"].map(|name| checkpoint_file(&house.at(name), 3, "model.safetensors"));
+    assert!(kept == recomputed);
     let base = house.write(&["convert", "--ema"], "base", "base.safetensors");
     let diff = checkpoint(&["diff", text(&base), text(&house.at("tuned"))]);
     assert_eq!(diff.code, Some(1), "{diff:?}");

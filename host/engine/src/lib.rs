@@ -8,6 +8,8 @@ pub mod error;
 pub mod config;
 /// Where batches come from.
 pub mod data;
+/// Frozen weights that lie in the CPU's memory between uses.
+pub mod off_load;
 /// Pixels to latents and back.
 pub mod first_stage;
 /// Batch entries to what the network is conditioned on.

@@ -16,6 +16,7 @@ use tch::Tensor;
 use crate::config::EmbedderConfig;
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
+use crate::off_load::OffLoaded;
 use dropping::Dropping;
 
 /// An embedder of the conditioner with its parameters and the rules the host applies around it.
@@ -30,6 +31,8 @@ pub struct EmbedderUse {
     pub drop: DropRule,
     /// Whether its parameters are optimised.
     pub is_trainable: bool,
+    /// Its parameters, where they are not to stay on the device.
+    pub off_loaded: OffLoaded,
 }
 
 impl EmbedderUse {
@@ -40,7 +43,8 @@ impl EmbedderUse {
             (None, Some(keys)) => keys.clone(),
             (None, None) => Vec::new(),
         };
-        Self { embedder, params, input_keys, drop: DropRule::new(config), is_trainable: config.is_trainable }
+        let (drop, is_trainable) = (DropRule::new(config), config.is_trainable);
+        Self { embedder, params, input_keys, drop, is_trainable, off_loaded: OffLoaded::default() }
     }
 }
 
@@ -107,7 +111,10 @@ impl Conditioner {
             if pass.training {
                 used.drop.replace_inputs(used, &dropping, &mut replaced)?;
             }
-            let outputs = run(i, used, &replaced, batch, pass)?;
+            let outputs = {
+                let _present = used.off_loaded.present();
+                run(i, used, &replaced, batch, pass)?
+            };
             let zero = used.input_keys.iter().any(|key| pass.force_zero.contains(key));
             for (j, output) in outputs.into_iter().enumerate() {
                 let slot = slot_of(used, &output)?;

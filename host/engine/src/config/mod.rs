@@ -41,7 +41,8 @@ pub use load::{Loaded, kind_of_run, load, load_with};
 pub use lora::LoraConfig;
 pub(crate) use lora::lora_takes;
 pub use model::{
-    DenoiserConfig, Distance, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
+    DenoiserConfig, Distance, FrozenEncoders, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig,
+    SigmaPer, UcgPer,
 };
 pub use optimizer::{GroupConfig, Moments, OptimizerConfig};
 pub use paths::Files;

@@ -34,6 +34,9 @@ pub struct ModelConfig {
     /// over frames. All of them if not given, or none but the adapters where there is a `lora`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainable: Option<Vec<String>>,
+    /// Where the weights of the first stage and of frozen embedders are between uses.
+    #[serde(default)]
+    pub frozen_encoders: FrozenEncoders,
     /// Low-rank adapters in place of training the network itself; what `trainable` names is trained beside them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
@@ -50,6 +53,17 @@ pub struct ModelConfig {
 
 fn unit() -> f64 {
     1.0
+}
+
+/// Where frozen weights are between uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenEncoders {
+    /// On the device.
+    #[default]
+    Stay,
+    /// In the CPU's memory: they are copied to the GPU for each use, which costs time. On the CPU nothing changes.
+    OffLoad,
 }
 
 /// How often a dropped condition is drawn.

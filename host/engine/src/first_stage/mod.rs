@@ -10,6 +10,8 @@ use anneal_torch::random::Stream;
 use anneal_torch::{autocast::Autocast, grad_mode};
 use tch::{Kind, Tensor};
 
+use crate::off_load::OffLoaded;
+
 /// An autoencoder as the engine uses it, or the identity.
 pub trait FirstStage: Send {
     /// A sample of the code of `x`, drawn with `noise`.
@@ -55,12 +57,20 @@ pub struct LatentCodec {
     chunk: Option<i64>,
     /// The kind that autocast computes in; the parameters' own if `None`.
     compute: Option<Kind>,
+    /// Its weights, where they are not to stay on the device.
+    off_loaded: OffLoaded,
 }
 
 impl LatentCodec {
     /// A codec around `first_stage`; see `[model]` in the config for the arguments.
     pub fn new(first_stage: Box<dyn FirstStage>, scale_factor: f64, chunk: Option<i64>, compute: Option<Kind>) -> Self {
-        Self { first_stage, scale_factor, chunk, compute }
+        Self { first_stage, scale_factor, chunk, compute, off_loaded: OffLoaded::default() }
+    }
+
+    /// The same with weights that are on the device only while they are used.
+    #[must_use]
+    pub fn with_off_loaded(self, off_loaded: OffLoaded) -> Self {
+        Self { off_loaded, ..self }
     }
 
     /// The shape `[c, h/f, w/f]` of the latent of one `[3, h, w]` image.
@@ -82,6 +92,7 @@ impl LatentCodec {
     pub fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
         let _no_grad = grad_mode::no_grad();
         let _autocast = self.autocast(x);
+        let _present = self.off_loaded.present();
         let n = x.size()[0];
         let chunk = self.chunk.unwrap_or(n).max(1);
         let codes: Vec<Tensor> = (0..n)
@@ -103,6 +114,7 @@ impl LatentCodec {
     pub fn decode(&self, latent: &Tensor, frames_per_scene: i64) -> Tensor {
         let _no_grad = grad_mode::no_grad();
         let _autocast = self.autocast(latent);
+        let _present = self.off_loaded.present();
         let code = latent / self.scale_factor;
         let n = code.size()[0];
         let t = frames_per_scene.clamp(1, n.max(1));

@@ -6,31 +6,40 @@ use anneal_nn::adapted_layer;
 use anneal_torch::grad_mode;
 use tch::{Kind, Tensor};
 
-use super::{Named, other_prefix};
+use super::Named;
 
 /// Where a file of adapters says their strength.
 pub const ALPHA: &str = "lora_alpha";
 
-/// Most names that stand before the network's own in the keys of adapters: `base_model.model.unet.`.
-const STRIPPED_MAX: usize = 4;
+/// Names that libraries put before a network's own, several of them perhaps: `base_model.model.unet.`.
+const CONTAINERS: [&str; 7] = ["base_model", "diffusion_model", "model", "module", "network", "transformer", "unet"];
 
 /// Takes the adapters out of `all`: what is left, and the adapters.
 pub fn split_adapters(all: Vec<Named>) -> (Vec<Named>, Vec<Named>) {
     all.into_iter().partition(|(name, _)| adapted_layer(name).is_none())
 }
 
-/// Keys of `theirs` as they are called among `ours`, where another prefix stands there; none if most of them are not.
+/// Keys of `theirs` as they are called among `ours`, where something else stands before them; none if most of them are not
+/// there at all.
 pub fn aligned(theirs: &[&str], ours: &[&str]) -> Option<HashMap<String, String>> {
-    let ours: HashSet<&str> = ours.iter().copied().collect();
-    (0..=STRIPPED_MAX).find_map(|stripped| {
-        let rest = |key: &'_ str| key.splitn(stripped + 1, '.').nth(stripped).map(str::to_owned);
-        let rests: Vec<String> = theirs.iter().filter_map(|key| rest(key)).collect();
-        let found = rests.iter().filter(|rest| ours.contains(rest.as_str())).count();
-        let add = match found * 2 > theirs.len() {
-            true => String::new(),
-            false => other_prefix("", rests.iter().map(String::as_str), ours.iter().copied())?,
+    let known: HashSet<&str> = ours.iter().copied().collect();
+    let first = theirs.first()?;
+    let containers = first.split('.').take_while(|name| CONTAINERS.contains(name));
+    let ends = containers.scan(0, |end, name| {
+        *end += name.len() + 1;
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).filter(|end| *end < first.len()).find_map(|end| {
+        let before = &first[..end];
+        let rests: Vec<&str> = theirs.iter().map(|key| key.strip_prefix(before)).collect::<Option<_>>()?;
+        let places = |rest: &str| -> Vec<&str> {
+            let before = ours.iter().filter_map(|key| key.strip_suffix(rest));
+            before.filter(|before| before.is_empty() || before.ends_with('.')).collect()
         };
-        Some(theirs.iter().filter_map(|key| Some(((*key).to_owned(), format!("{add}{}", rest(key)?)))).collect())
+        let candidates = rests.iter().map(|rest| places(rest)).find(|places| !places.is_empty())?;
+        let found = |add: &str| rests.iter().filter(|rest| known.contains(format!("{add}{rest}").as_str())).count();
+        let add = candidates.into_iter().max_by_key(|add| found(add)).filter(|add| found(add) * 2 > rests.len())?;
+        Some(theirs.iter().zip(&rests).map(|(key, rest)| ((*key).to_owned(), format!("{add}{rest}"))).collect())
     })
 }
 
@@ -94,7 +103,7 @@ mod tests {
     #[test]
     fn the_product_is_added_whatever_stands_before_the_keys() {
         for (ours, theirs) in
-            [("", ""), ("m.d.", "m.d."), ("m.d.", ""), ("", "base_model.model."), ("m.", "base.unet.")]
+            [("", ""), ("m.d.", "m.d."), ("m.d.", ""), ("", "base_model.model."), ("m.", "base_model.unet.")]
         {
             let base = || {
                 vec![
@@ -117,8 +126,10 @@ mod tests {
         let base = || vec![named("a.to_q.weight", &[1.0, 1.0, 1.0, 1.0], &[2, 2])];
         let error = |base: Vec<Named>, adapters: &[Named]| merge_adapters(base, adapters, 1.0).unwrap_err();
         assert!(error(base(), &adapter("")[..1]).contains("`a.to_q.lora_B.weight` is missing"));
-        let other = vec![named("b.to_q.weight", &[1.0], &[1, 1])];
+        let other = vec![named("b.to_k.weight", &[1.0], &[1, 1])];
         assert!(error(other, &adapter("")).contains("no weight `a.to_q.weight`"));
+        let two: Vec<Named> = adapter("").into_iter().chain(adapter("x.")).collect();
+        assert!(error(base(), &two).contains("no weight `a.to_q.weight`"), "half of them are of another model");
         let narrow = vec![named("a.to_q.weight", &[1.0, 1.0], &[1, 2])];
         assert!(error(narrow, &adapter("")).contains("[1, 2]"));
     }

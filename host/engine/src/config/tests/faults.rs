@@ -70,11 +70,7 @@ const ORBIT_FAULTS: &[Fault] = &[
     here("kind = \"adamw\"", "kind = \"sgd\"\nmomentum = -0.1", "optimizer.momentum"),
     here("weight_decay = 0.01", "weight_decay = 0.01\nmoments = \"fp8\"", "optimizer.moments"),
     here("kind = \"adamw\"", "kind = \"sgd\"\nmoments = \"int8\"", "optimizer.moments"),
-    here(
-        "weight_decay = 0.01",
-        "groups = [{ parameters = [], weight_decay = 0.0 }]",
-        "optimizer.groups.0.parameters",
-    ),
+    here("weight_decay = 0.01", "groups = [{ parameters = [], weight_decay = 0.0 }]", "optimizer.groups.0.parameters"),
     here("weight_decay = 0.01", "groups = [{ parameters = [\"*\"] }]", "optimizer.groups.0"),
     here(
         "weight_decay = 0.01",

@@ -243,10 +243,10 @@ fn moments_of_few_bits_go_where_those_of_many_go() {
         OptimizerSettings::Sgd(SgdSettings { momentum: 0.9, ..SGD }),
     ] {
         let (full, start) = end(settings, Moments::F32);
-        assert!(full < 0.05 * start, "{settings:?}: {full} of {start}");
+        assert!(full < 0.15 * start, "{settings:?}: {full} of {start}");
         for moments in [Moments::Bf16, Moments::Int8] {
             let (few, _) = end(settings, moments);
-            assert!((few - full).abs() < 0.1 * full, "{settings:?} {moments:?}: {few} instead of {full}");
+            assert!((few - full).abs() < 0.15 * full, "{settings:?} {moments:?}: {few} instead of {full}");
         }
     }
 }
