@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
-use crate::run::{Ran, anneal, checkpoint_file, metrics, train};
+use crate::run::{Ran, anneal, checkpoint_file, metrics, path, train};
 
 const LORA: &str = "model.lora={rank=2,alpha=4.0}";
 
@@ -144,4 +144,35 @@ fn targets_and_groups_that_match_nothing_are_told() {
     fails(&typo, &["optimizer.groups.0.parameters.1", "did you mean `attn2` by `atn2`?"]);
     let late = groups("{parameters=[\"*\"],weight_decay=0.0},{parameters=[\"*.bias\"],learning_rate_factor=0.5}");
     fails(&late, &["optimizer.groups.1.parameters.0", "of earlier groups"]);
+}
+
+#[test]
+fn the_plan_counts_adapters_and_bits() {
+    let plan = |sets: &[&str]| -> serde_json::Value {
+        let mut args = vec!["plan".to_owned(), path("configs/demo.toml"), "--json".to_owned()];
+        sets.iter().for_each(|set| args.extend(["--set".to_owned(), (*set).to_owned()]));
+        let ran = anneal(&args.iter().map(String::as_str).collect::<Vec<_>>()).succeeds();
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    let bytes = |plan: &serde_json::Value, of: &str| plan["bytes"][of].as_u64().unwrap();
+    let (full, tuned) = (plan(&[]), plan(&[LORA, FROZEN]));
+    let trained = |plan: &serde_json::Value| plan["parts"][0]["trained"].as_u64().unwrap();
+    // A rank of two takes far less than a tenth of what it adapts, and is all that has gradients, moments and averages.
+    assert!(trained(&tuned) > 0 && 10 * trained(&tuned) < trained(&full));
+    assert_eq!(bytes(&tuned, "weights"), bytes(&full, "weights") + 4 * trained(&tuned));
+    for (of, each) in [("gradients", 4), ("moments", 8), ("ema", 4)] {
+        assert_eq!(bytes(&tuned, of), each * trained(&tuned), "{of}");
+    }
+    let [half, quarter] =
+        ["bf16", "int8"].map(|moments| bytes(&plan(&[&format!("optimizer.moments={moments}")]), "moments"));
+    assert_eq!(2 * half, bytes(&full, "moments"));
+    // A scale for each 256 values, and for each rest of a parameter.
+    assert!((4 * quarter) as f64 / (bytes(&full, "moments") as f64) < 1.05);
+    plan_fails(&["optimizer.groups=[{parameters=[\"*.wieght\"],weight_decay=0.0}]"], "did you mean `weight`");
+}
+
+fn plan_fails(sets: &[&str], text: &str) {
+    let mut args = vec!["plan".to_owned(), path("configs/demo.toml")];
+    sets.iter().for_each(|set| args.extend(["--set".to_owned(), (*set).to_owned()]));
+    anneal(&args.iter().map(String::as_str).collect::<Vec<_>>()).fails(3, &[text]);
 }
