@@ -65,9 +65,15 @@ fn adapters_start_as_the_base_and_leave_it_alone() {
     assert_eq!(house.losses("plain")[0], house.losses("tuned")[0]);
     // No input of the first blocks needs a gradient, and their adapters have one all the same.
     house.from("recomputed", "base", &[LORA, "train.steps=3", "model.network.use_checkpoint=true"]).succeeds();
-    let [kept, recomputed] =
-        ["tuned", "recomputed"].map(|name| checkpoint_file(&house.at(name), 3, "model.safetensors"));
-    assert!(kept == recomputed);
+    for (kept, recomputed) in house.losses("tuned").into_iter().zip(house.losses("recomputed")) {
+        assert!((kept - recomputed).abs() < 1e-4 * kept, "{kept} {recomputed}");
+    }
+    let file = house.at("recomputed").join("checkpoints/step-00000003/model.safetensors");
+    for (key, b) in anneal::weights::read(&file).unwrap().iter().filter(|(key, _)| key.ends_with(".lora_B.weight")) {
+        // A context of one token asks nothing of queries and keys.
+        let is_idle = key.contains(".attn2.") && (key.contains(".to_q.") || key.contains(".to_k."));
+        assert_eq!(b.abs().max().double_value(&[]) > 0.0, !is_idle, "{key}");
+    }
     let base = house.write(&["convert", "--ema"], "base", "base.safetensors");
     let diff = checkpoint(&["diff", text(&base), text(&house.at("tuned"))]);
     assert_eq!(diff.code, Some(1), "{diff:?}");

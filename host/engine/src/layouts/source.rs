@@ -159,8 +159,10 @@ impl Source {
             let config = fs::read_to_string(self.path.join(checkpoint::CONFIG)).ok()?;
             let config: toml::Table = config.parse().ok()?;
             let lora = config.get("model")?.get("lora")?;
-            let number =
-                |key: &str| lora.get(key).and_then(|value| value.as_float().or(Some(value.as_integer()? as f64)));
+            let number = |key: &str| {
+                let value = lora.get(key)?;
+                value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
+            };
             number("alpha").or_else(|| number("rank"))
         })
     }
