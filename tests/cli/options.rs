@@ -75,6 +75,19 @@ fn only_the_chosen_parameters_of_a_network_are_trained() {
 }
 
 #[test]
+fn where_frozen_encoders_are_does_not_change_a_run() {
+    let weights = ["stay", "off-load"].map(|place| {
+        let dir = tempfile::tempdir().unwrap();
+        let place = format!("model.frozen_encoders={place}");
+        train(dir.path(), &[&place, "model.embedders.4.is_trainable=false"], &[]).succeeds();
+        checkpoint_file(dir.path(), 4, "model.safetensors")
+    });
+    assert!(weights[0] == weights[1]);
+    let dir = tempfile::tempdir().unwrap();
+    train(dir.path(), &["model.frozen_encoders=offload"], &[]).fails(3, &["model.frozen_encoders", "off-load"]);
+}
+
+#[test]
 fn checkpoints_are_kept_as_configured_and_weights_start_a_run() {
     let dir = tempfile::tempdir().unwrap();
     train(

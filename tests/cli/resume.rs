@@ -32,6 +32,8 @@ fn every_optimizer_goes_on_bit_for_bit() {
         "kind=\"adam\",learning_rate=0.001,weight_decay=0.1",
         "kind=\"sgd\",learning_rate=0.01",
         "kind=\"sgd\",learning_rate=0.01,momentum=0.9,weight_decay=0.1,nesterov=true",
+        "kind=\"adamw\",learning_rate=0.001,moments=\"bf16\"",
+        "kind=\"adamw\",learning_rate=0.001,moments=\"int8\",groups=[{parameters=[\"*.bias\"],weight_decay=0.0}]",
     ] {
         let optimizer = format!("optimizer={{{settings}}}");
         let (straight, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -10,8 +10,8 @@ use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, RowDistance, SigmaSampl
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
 use anneal::trainer::{
-    AdamSettings, DiffusionObjective, Ema, FlatParams, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings,
-    TrainState, train_step,
+    AdamSettings, DiffusionObjective, Ema, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings, TrainState,
+    train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
 use anneal_torch::random::Stream;
@@ -44,6 +44,9 @@ pub struct Step {
     /// Steps before the timed ones.
     #[arg(long, default_value_t = 2)]
     warmup: u32,
+    /// Channels in place of those of the size.
+    #[arg(long, value_name = "N")]
+    channels: Option<u32>,
     /// Recompute activations in backward instead of keeping them.
     #[arg(long)]
     checkpointing: bool,
@@ -57,6 +60,8 @@ pub struct Step {
 enum Size {
     /// 64 channels, 8 frames of 16x16 latents.
     Tiny,
+    /// As the small recipes have it: 64 channels on two levels, 8 frames of 16x16 latents.
+    Twin,
     /// 128 channels, 8 frames of 16x16 latents.
     Small,
     /// SVD's 320 channels, 14 frames of 40x40 latents.
@@ -66,6 +71,7 @@ enum Size {
 struct Shape {
     name: &'static str,
     channels: u32,
+    channel_mult: &'static [u32],
     context: i64,
     frames: i64,
     side: i64,
@@ -74,12 +80,20 @@ struct Shape {
 impl Size {
     fn shape(self) -> Shape {
         match self {
-            Size::Tiny => Shape { name: "tiny", channels: 64, context: 256, frames: 8, side: 16 },
-            Size::Small => Shape { name: "small", channels: 128, context: 512, frames: 8, side: 16 },
-            Size::Svd => Shape { name: "svd", channels: 320, context: 1024, frames: 14, side: 40 },
+            Size::Tiny => Shape { name: "tiny", channels: 64, channel_mult: FOUR, context: 256, frames: 8, side: 16 },
+            Size::Twin => {
+                Shape { name: "twin", channels: 64, channel_mult: &[1, 2], context: 256, frames: 8, side: 16 }
+            }
+            Size::Small => {
+                Shape { name: "small", channels: 128, channel_mult: FOUR, context: 512, frames: 8, side: 16 }
+            }
+            Size::Svd => Shape { name: "svd", channels: 320, channel_mult: FOUR, context: 1024, frames: 14, side: 40 },
         }
     }
 }
+
+/// SVD's levels.
+const FOUR: &[u32] = &[1, 2, 4, 4];
 
 const VECTOR: i64 = 768;
 
@@ -144,7 +158,8 @@ impl Step {
         if let Some(threads) = self.threads {
             tch::set_num_threads(threads);
         }
-        let shape = self.size.shape();
+        let mut shape = self.size.shape();
+        shape.channels = self.channels.unwrap_or(shape.channels);
         let (model, mut state, num_params) = self.build(&shape, device)?;
         let loss = Loss {
             distance: RowDistance::L2,
@@ -172,6 +187,7 @@ impl Step {
         let line = json!({
             "engine": "anneal",
             "size": shape.name,
+            "channels": shape.channels,
             "params": num_params,
             "threads": tch::get_num_threads(),
             "checkpointing": self.checkpointing,
@@ -185,13 +201,14 @@ impl Step {
     }
 
     fn build(&self, shape: &Shape, device: Device) -> Result<(Model, TrainState, i64), Failure> {
+        let attention: &[u32] = if shape.channel_mult.len() > 2 { &[4, 2, 1] } else { &[2, 1] };
         let config: VideoUNetConfig = serde_json::from_value(json!({
             "in_channels": 8,
             "out_channels": 4,
             "model_channels": shape.channels,
             "num_res_blocks": 2,
-            "attention_resolutions": [4, 2, 1],
-            "channel_mult": [1, 2, 4, 4],
+            "attention_resolutions": attention,
+            "channel_mult": shape.channel_mult,
             "num_head_channels": 64,
             "num_classes": "sequential",
             "adm_in_channels": VECTOR,
@@ -211,11 +228,10 @@ impl Step {
         let trained: Vec<_> =
             entries.into_iter().filter(|p| p.kind == ParamKind::Trained).map(|p| (p.path, p.tensor)).collect();
         let num_trained = trained.len();
-        let flat = FlatParams::new(trained);
-        let num_params = flat.values().numel() as i64;
-        let ema = Ema::new(&flat, num_trained, 0.9999, true);
         let settings = AdamSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, amsgrad: false };
-        let optimizer = Optimizer::new(flat, OptimizerSettings::AdamW(settings));
+        let optimizer = Optimizer::new(trained, OptimizerSettings::AdamW(settings));
+        let num_params = optimizer.params().values().numel() as i64;
+        let ema = Ema::new(optimizer.params(), num_trained, 0.9999, true);
         let state = TrainState { adversary: None, position: Default::default(), weights, optimizer, ema: Some(ema) };
         let uses = ["concat", "context", "vector"].into_iter().map(|key| {
             let config: EmbedderConfig = serde_json::from_value(json!({ "plugin": "given", "input_key": key }))

@@ -10,6 +10,8 @@ pub mod config;
 pub mod data;
 /// Values computed before, found again by what they were computed from.
 pub mod cache;
+/// Frozen weights that lie in the CPU's memory between uses.
+pub mod off_load;
 /// Pixels to latents and back.
 pub mod first_stage;
 /// Batch entries to what the network is conditioned on.

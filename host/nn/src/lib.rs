@@ -3,6 +3,8 @@
 //! Letters of shapes: `b` clips, `t` frames in a clip, `n` rows a network sees (`b*t`), `c` channels, `h`, `w` rows and
 //! columns, `s` tokens, `d` width of a token, `k` heads.
 
+/// Low-rank adapters.
+mod lora;
 /// Named parameters.
 mod params;
 /// Settings that networks share.
@@ -37,6 +39,7 @@ mod discriminator;
 
 pub use config::{AttentionType, ConfigProblem, KernelSize, MergeStrategy, NumClasses, NumberCondition, PerLevel};
 pub use discriminator::{Discriminator, DiscriminatorConfig};
+pub use lora::{Lora, LoraSpec, adapted_layer};
 pub use lpips::Lpips;
 pub use network::{Network, NetworkInput};
 pub use params::{Init, Param, ParamKind, Params, Path};

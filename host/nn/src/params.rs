@@ -10,6 +10,8 @@ use anneal_torch::random::Stream;
 use anneal_torch::tensor::empty_meta;
 use tch::{Device, Kind, Tensor};
 
+use crate::lora::{self, Lora, LoraSpec};
+
 /// How a parameter starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
@@ -75,6 +77,7 @@ pub struct Params {
 struct Inner {
     place: Place,
     seed: u64,
+    lora: Option<LoraSpec>,
     entries: Vec<Param>,
     paths: HashSet<String>,
 }
@@ -111,8 +114,15 @@ impl Params {
     }
 
     fn at(place: Place, seed: u64) -> Self {
-        let inner = Inner { place, seed, entries: Vec::new(), paths: HashSet::new() };
+        let inner = Inner { place, seed, lora: None, entries: Vec::new(), paths: HashSet::new() };
         Self { inner: Rc::new(RefCell::new(inner)) }
+    }
+
+    /// Has the linear layers that `spec` chooses get adapters.
+    #[must_use]
+    pub fn with_lora(self, spec: LoraSpec) -> Self {
+        self.inner.borrow_mut().lora = Some(spec);
+        self
     }
 
     /// The root of the tree.
@@ -179,6 +189,20 @@ impl Path {
             buffer.shallow_clone().copy_(&start);
         }
         buffer
+    }
+
+    /// Adds the adapter of the linear layer at this path, if it is to have one.
+    ///
+    /// # Panics
+    /// As [`Path::param`].
+    pub(crate) fn lora(&self, inputs: i64, outputs: i64) -> Option<Lora> {
+        let spec = self.inner.borrow().lora.clone().filter(|spec| (spec.chooses)(&self.prefix))?;
+        let [a, b] = lora::keys();
+        Some(Lora {
+            a: self.param(a, &[spec.rank, inputs], Init::fan_in(inputs)),
+            b: self.param(b, &[outputs, spec.rank], Init::Const(0.0)),
+            scale: spec.scale,
+        })
     }
 
     fn join(&self, name: &dyn Display) -> String {

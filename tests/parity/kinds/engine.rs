@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anneal::conditioner::{Conditions, Pass};
 use anneal::diffusion::{Denoise, ExtraInputs, Guider};
 use anneal::error::ComponentError;
-use anneal::trainer::{AdamSettings, Ema, FlatParams, Optimizer, OptimizerSettings, Schedule, SgdSettings};
+use anneal::trainer::{AdamSettings, Ema, Optimizer, OptimizerSettings, Schedule, SgdSettings};
 use tch::{Kind, Tensor};
 
 use super::loss::{Objective, Parts};
@@ -33,7 +33,7 @@ pub fn train(case: &Case) -> Result<Outputs, String> {
         .transpose()?;
     let mut schedule_of_run = Schedule::new(case.call.get("learning_rate")?, learning_rate);
     let named: Vec<_> = parts.trained.iter().map(|(key, t)| (key.clone(), t.shallow_clone())).collect();
-    let mut optimizer = Optimizer::new(FlatParams::new(named), settings);
+    let mut optimizer = Optimizer::new(named, settings);
     let mut averages = decay.map(|decay| Ema::new(optimizer.params(), parts.num_network, decay, true));
     let (mut losses, mut rates, mut norms) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..case.call.get::<u64>("steps")? {

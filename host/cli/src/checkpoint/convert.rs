@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anneal::layouts::diffusers::{self, COMPONENTS, PipelineSettings, Unfit};
 use anneal::layouts::{Layout, Source};
 use anneal::trainer::checkpoint::CheckpointError;
-use anneal::weights::{self, Named};
+use anneal::weights::{self, ALPHA, Named, split_adapters};
 use clap::{Args, ValueEnum};
 
 use super::wanted;
@@ -37,6 +37,9 @@ pub struct Convert {
     /// Of a run, or a file with `model_ema.*`: the moving averages in place of the weights they follow.
     #[arg(long)]
     ema: bool,
+    /// Only the low-rank adapters.
+    #[arg(long, conflicts_with = "to")]
+    adapters: bool,
     /// Take this from the start of keys; keys that do not begin with it are left out.
     #[arg(long, default_value = "", value_name = "PREFIX")]
     strip: String,
@@ -69,14 +72,25 @@ impl Convert {
         }
         let mut source = Source::open(&self.from, wanted(self.ema))?;
         let unfit = |error: Unfit| Failure::new(Exit::Checkpoint, format!("{}: {error}", self.from.display()));
-        let (mut tensors, mut left) = (source.read()?, Vec::new());
+        let alpha = source.lora_alpha();
+        let (weights, adapters) = split_adapters(source.read()?);
+        let wrong = |reason: &str| Failure::new(Exit::Checkpoint, format!("{}: {reason}", self.from.display()));
+        if self.adapters && adapters.is_empty() {
+            return Err(wrong("it has no low-rank adapters"));
+        }
+        if self.to == To::Diffusers && !adapters.is_empty() {
+            return Err(wrong("it has low-rank adapters; merge them first: `anneal checkpoint merge-lora`"));
+        }
+        let says = format(alpha.filter(|_| !adapters.is_empty()));
+        let mut left = Vec::new();
+        let mut tensors = if self.adapters { adapters } else { weights.into_iter().chain(adapters).collect() };
         if source.layout == Layout::Diffusers && self.to == To::Reference {
             let converted = diffusers::to_reference(&tensors).map_err(unfit)?;
             (tensors, left) = (converted.tensors, converted.left);
         }
         tensors = self.renamed(tensors)?;
         match self.to {
-            To::Reference => write_file(&self.out, &tensors)?,
+            To::Reference => write_file(&self.out, &tensors, says)?,
             To::Diffusers => {
                 if source.layout != Layout::Diffusers {
                     let converted = diffusers::from_reference(&tensors).map_err(unfit)?;
@@ -143,7 +157,7 @@ fn write_folder(folder: &Path, tensors: &[Named], settings: &[diffusers::Setting
             .iter()
             .filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_owned(), tensor.shallow_clone())));
         let path = folder.join(component.folder).join(component.files[0]);
-        weights::write(&path, &own.collect::<Vec<_>>(), format())?;
+        weights::write(&path, &own.collect::<Vec<_>>(), format(None))?;
     }
     for (name, _) in settings {
         on_disk(&folder.join(name))?;
@@ -156,9 +170,9 @@ fn write_folder(folder: &Path, tensors: &[Named], settings: &[diffusers::Setting
 }
 
 /// Writes the file beside its place and renames it, so that a file is whole or not there.
-fn write_file(path: &Path, tensors: &[Named]) -> Result<(), CheckpointError> {
+pub(super) fn write_file(path: &Path, tensors: &[Named], says: HashMap<String, String>) -> Result<(), CheckpointError> {
     let partial = beside(path);
-    let written = weights::write(&partial, tensors, format())
+    let written = weights::write(&partial, tensors, says)
         .map_err(CheckpointError::from)
         .and_then(|()| on_disk(&partial))
         .and_then(|()| fs::rename(&partial, path).map_err(io(path)));
@@ -174,9 +188,10 @@ fn on_disk(path: &Path) -> Result<(), CheckpointError> {
     fs::File::open(path).and_then(|file| file.sync_all()).map_err(io(path))
 }
 
-/// What readers of safetensors in Python ask for.
-fn format() -> HashMap<String, String> {
-    [("format".to_owned(), "pt".to_owned())].into()
+/// What readers of safetensors in Python ask for, and the strength of adapters where there are any.
+pub(super) fn format(alpha: Option<f64>) -> HashMap<String, String> {
+    let alpha = alpha.map(|alpha| (ALPHA.to_owned(), alpha.to_string()));
+    [("format".to_owned(), "pt".to_owned())].into_iter().chain(alpha).collect()
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -3,6 +3,7 @@
 mod convert;
 mod diff;
 mod inspect;
+mod merge_lora;
 
 use anneal::layouts::Averages;
 use clap::Subcommand;
@@ -21,10 +22,16 @@ pub enum Checkpoint {
     /// Write weights in another layout.
     #[command(after_help = "Examples:
   anneal checkpoint convert runs/demo demo.safetensors --ema
+  anneal checkpoint convert runs/tuned adapters.safetensors --adapters
   anneal checkpoint convert model.ckpt model.safetensors
   anneal checkpoint convert svd.safetensors svd-diffusers --to diffusers --num-frames 14
   anneal checkpoint convert svd-diffusers svd.safetensors")]
     Convert(convert::Convert),
+    /// Merge low-rank adapters into the weights they belong to.
+    #[command(after_help = "Examples:
+  anneal checkpoint merge-lora runs/tuned tuned.safetensors --ema
+  anneal checkpoint merge-lora svd.safetensors tuned.safetensors --adapters adapters.safetensors")]
+    MergeLora(merge_lora::MergeLora),
     /// Compare two sets of weights: keys, shapes, and the largest differences.
     #[command(after_help = "Example: anneal checkpoint diff svd.safetensors runs/svd
 
@@ -43,6 +50,7 @@ impl Checkpoint {
         match self {
             Self::Inspect(args) => args.run(),
             Self::Convert(args) => args.run(),
+            Self::MergeLora(args) => args.run(),
             Self::Diff(args) => args.run(),
         }
     }

@@ -13,8 +13,7 @@ use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
 use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
 use crate::data::{Loader, Source};
 use crate::trainer::{
-    AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, FlatParams, Optimizer, Rates, TrainState,
-    Trainer,
+    AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, Rates, TrainState, Trainer,
 };
 use crate::weights::Named;
 
@@ -61,15 +60,11 @@ impl Project<AutoencoderRunConfig> {
             copy_weights(path, prefix, &own.collect::<Vec<_>>(), "the autoencoder")?;
         }
         let adversary = config.loss.discriminator.as_ref();
-        let adversary =
-            adversary.map(|used| Optimizer::new(FlatParams::new(built.of_adversary), (&used.optimizer).into()));
-        let mut state = TrainState {
-            position: Default::default(),
-            weights: built.weights,
-            optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
-            adversary,
-            ema: None,
-        };
+        let at = "/loss/discriminator/optimizer";
+        let adversary = adversary.map(|used| self.optimizer(at, &used.optimizer, built.of_adversary, 0)).transpose()?;
+        let optimizer = self.optimizer("/optimizer", &config.optimizer, built.trained, built.num_autoencoder)?;
+        let mut state =
+            TrainState { position: Default::default(), weights: built.weights, optimizer, adversary, ema: None };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
             start_from(&mut state, DECODER_PREFIX, path)?;
         }

@@ -6,6 +6,7 @@ use tch::Device;
 
 use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
+use super::lora::start_adapters;
 use super::project::{Begun, BuiltRun, start_from};
 use super::weights_file::lpips;
 use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
@@ -14,9 +15,7 @@ use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, RowDistance, Sampling};
-use crate::trainer::{
-    DiffusionObjective, Ema, FlatParams, Optimizer, Preview, Rates, TrainState, Trainer, Validation, mean_pictures,
-};
+use crate::trainer::{DiffusionObjective, Ema, Preview, Rates, TrainState, Trainer, Validation, mean_pictures};
 use crate::weights::Named;
 
 impl Project<RunConfig> {
@@ -119,21 +118,21 @@ impl Project<RunConfig> {
             load_embedders(&self.loaded, &built.weights)?;
             load_first_stage(&config, &built.weights)?;
         }
-        if built.num_network == 0 && config.model.trainable.is_some() {
-            let help = "name some as the network's paths are: \"*.attn1.*\", or \"temporal\"";
-            let message = "matches no parameter of the network";
-            return Err(Problems(vec![self.loaded.problem("/model/trainable", message, help)]).into());
-        }
+        self.check_patterns(&built)?;
         let shallow = |named: &[Named]| named.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+        let trained: Vec<Named> = shallow(&built.trained);
         let mut state = TrainState {
             position: Default::default(),
             weights: shallow(&built.weights),
-            optimizer: Optimizer::new(FlatParams::new(shallow(&built.trained)), (&config.optimizer).into()),
+            optimizer: self.optimizer("/optimizer", &config.optimizer, trained, built.num_network)?,
             adversary: None,
             ema: None,
         };
         if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
             start_from(&mut state, NETWORK_PREFIX, path)?;
+        }
+        if let Some(lora) = config.model.lora.as_ref().filter(|_| !resume) {
+            start_adapters(lora, config.train.init_from.as_deref(), &state.weights)?;
         }
         Ok((built, state))
     }

@@ -1,17 +1,20 @@
 //! A checked config to a model and the tensors it is made of.
 
-use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet};
+use anneal_nn::{Network, ParamKind, Params, SpatialUNetWithTime, UNet, VideoUNet, adapted_layer};
 use anneal_torch::random::Stream;
 use anneal_torch::tensor::empty_meta;
 use tch::{Device, Kind, Tensor};
 
-use super::AssembleError;
 use super::shared_weights::SharedWeights;
+use super::{AssembleError, lora};
 use crate::conditioner::{Conditioner, Embedder, EmbedderUse, Init, ParamDecl};
-use crate::config::{DenoiserConfig, EmbedderConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses};
+use crate::config::{
+    DenoiserConfig, EmbedderConfig, FrozenEncoders, ModelConfig, NetworkConfig, Precision, RunConfig, UcgPer, chooses,
+};
 use crate::diffusion::{Denoiser, Model, SigmaTable, Wrapper};
 use crate::error::{ComponentError, ErrorCode};
 use crate::first_stage::{AutoencoderFirstStage, FirstStage, IdentityFirstStage, LatentCodec};
+use crate::off_load::OffLoaded;
 use crate::plugin::Registry;
 use crate::weights::Named;
 
@@ -46,6 +49,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// Where weights are that nobody trains, and what moves them.
+    fn of_frozen(self, config: &RunConfig) -> (Self, Option<Device>) {
+        match (self, config.model.frozen_encoders) {
+            (Self::Device(device), FrozenEncoders::OffLoad) => (Self::Device(Device::Cpu), Some(device)),
+            _ => (self, None),
+        }
+    }
+
     /// A place for the parameters of a network.
     pub(super) fn params(self, seed: u64) -> Params {
         match self {
@@ -77,7 +88,12 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         .map(|used| Ok((registry.embedder(used)?, used)))
         .collect::<Result<_, AssembleError>>()?;
 
+    let lora = config.model.lora.as_ref();
     let params = place.params(config.run.seed);
+    let params = match lora {
+        Some(lora) => params.with_lora(lora::spec(lora)),
+        None => params,
+    };
     let network: Box<dyn Network> = match &config.model.network {
         NetworkConfig::Unet(network) => Box::new(UNet::new(network, &params.root())),
         NetworkConfig::VideoUnet(network) => Box::new(VideoUNet::new(network, &params.root())),
@@ -87,7 +103,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
     let mut trained = Vec::new();
     for param in params.into_entries() {
         let named = (format!("{NETWORK_PREFIX}{}", param.path), param.tensor);
-        let is_trained = param.kind == ParamKind::Trained && chooses(config.model.trainable.as_deref(), &param.path);
+        let is_trained = param.kind == ParamKind::Trained && is_chosen(&config.model, &param.path);
         let _ = named.1.set_requires_grad(is_trained);
         if is_trained {
             trained.push((named.0.clone(), named.1.shallow_clone()));
@@ -96,6 +112,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
     }
     let num_network = trained.len();
 
+    let (frozen_place, work) = place.of_frozen(config);
     let mut shared = SharedWeights::default();
     let mut uses = Vec::with_capacity(embedders.len());
     for (i, (embedder, used)) in embedders.into_iter().enumerate() {
@@ -103,6 +120,7 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         for decl in embedder.params() {
             let name = format!("conditioner.embedders.{i}.{}", decl.name);
             let is_trained = used.is_trainable && !decl.buffer;
+            let place = if used.is_trainable { place } else { frozen_place };
             let make = || place.initial(&name, decl, config.run.seed);
             let tensor = shared.get(used, decl, make)?.set_requires_grad(is_trained);
             if is_trained {
@@ -111,10 +129,18 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
             weights.push((name, tensor.shallow_clone()));
             tensors.push(tensor);
         }
-        uses.push(EmbedderUse::new(embedder, tensors, used));
+        let off_loaded = match work.filter(|_| !used.is_trainable) {
+            Some(work) => OffLoaded::new(tensors.iter().map(Tensor::shallow_clone).collect(), work),
+            None => OffLoaded::default(),
+        };
+        uses.push(EmbedderUse { off_loaded, ..EmbedderUse::new(embedder, tensors, used) });
     }
 
-    let (first_stage, frozen) = first_stage(config, place);
+    let (first_stage, frozen) = first_stage(config, frozen_place);
+    let off_loaded = match work {
+        Some(work) => OffLoaded::new(frozen.iter().map(|(_, tensor)| tensor.shallow_clone()).collect(), work),
+        None => OffLoaded::default(),
+    };
     weights.extend(frozen);
     let first_stage_compute = if config.model.disable_first_stage_autocast { None } else { compute };
     let first_stage = LatentCodec::new(
@@ -122,7 +148,8 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         config.model.scale_factor,
         config.model.en_and_decode_n_samples_a_time,
         first_stage_compute,
-    );
+    )
+    .with_off_loaded(off_loaded);
     let model = Model {
         input_key: config.model.input_key.clone(),
         extra_inputs: config.model.extra_inputs.clone(),
@@ -132,6 +159,15 @@ pub fn build_model(config: &RunConfig, registry: &mut Registry, place: Place) ->
         denoiser,
     };
     Ok(Built { model, weights, trained, num_network, num_shared: shared.num_shared() })
+}
+
+/// Whether the network's parameter at `path` is optimised: where there are adapters, they are, and else only what is named.
+fn is_chosen(model: &ModelConfig, path: &str) -> bool {
+    match (&model.lora, &model.trainable) {
+        (Some(_), _) if adapted_layer(path).is_some() => true,
+        (Some(_), None) => false,
+        (_, named) => chooses(named.as_deref(), path),
+    }
 }
 
 /// The first stage and its tensors, which are never optimised.

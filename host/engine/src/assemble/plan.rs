@@ -6,7 +6,7 @@ use super::{AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, b
 use crate::config::{AutoencoderRunConfig, OptimizerConfig, RunConfig, TrainConfig};
 use crate::weights::Named;
 
-/// Bytes of a parameter, a gradient, a moment or an average: all are f32.
+/// Bytes of a parameter, a gradient or an average: all are f32.
 const BYTES: u64 = 4;
 
 /// Parameters of a part of a model.
@@ -72,6 +72,8 @@ impl Project<RunConfig> {
     pub fn plan(&mut self) -> Result<Plan, AssembleError> {
         let config = self.loaded.config.clone();
         let built = build_model(&config, &mut self.registry, Place::Meta)?;
+        self.check_patterns(&built)?;
+        self.groups("/optimizer", &config.optimizer, &built.trained, built.num_network)?;
         let optimizer = &config.optimizer;
         let mut parts = vec![Part::new("network", NETWORK_PREFIX, optimizer)];
         for (i, used) in config.model.embedders.iter().enumerate() {
@@ -95,6 +97,10 @@ impl Project<AutoencoderRunConfig> {
         let config = self.loaded.config.clone();
         let mut built = self.build(Place::Meta)?;
         let optimizer = &config.optimizer;
+        self.groups("/optimizer", optimizer, &built.trained, built.num_autoencoder)?;
+        if let Some(used) = &config.loss.discriminator {
+            self.groups("/loss/discriminator/optimizer", &used.optimizer, &built.of_adversary, 0)?;
+        }
         let adversary = config.loss.discriminator.as_ref().map_or(optimizer, |used| &used.optimizer);
         let mut parts = vec![Part::new("discriminator", "loss.discriminator.", adversary)];
         for name in ["encoder", "quant_conv", "regularization", "post_quant_conv", "decoder", "loss"] {
@@ -130,7 +136,8 @@ fn plan(
         counted[i].parameters += count;
         if is_trained.contains(name.as_str()) {
             counted[i].trained += count;
-            moments += count * parts[i].optimizer.num_moments();
+            let optimizer = parts[i].optimizer;
+            moments += optimizer.moments().bytes(count) * optimizer.num_moments();
         }
     }
     let (all, gradients, ema) = (sum(weights), sum(trained), sum(averaged));
@@ -139,9 +146,9 @@ fn plan(
         parts: counted.into_iter().filter(|part| part.parameters > 0).collect(),
         weights: all * BYTES,
         gradients: gradients * BYTES,
-        moments: moments * BYTES,
+        moments,
         ema: ema * BYTES,
-        checkpoint: (all + moments + ema) * BYTES,
+        checkpoint: (all + ema) * BYTES + moments,
         steps: train.steps,
         scenes: train.steps * u64::from(train.accumulate_batches) * batch_size as u64,
         checkpoints: train.keep_last.map_or(saved, |kept| saved.min(kept as u64)),

@@ -18,6 +18,7 @@ use crate::cache::Cached;
 use crate::config::EmbedderConfig;
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
+use crate::off_load::OffLoaded;
 use dropping::Dropping;
 
 /// An embedder of the conditioner with its parameters and the rules the host applies around it.
@@ -34,6 +35,8 @@ pub struct EmbedderUse {
     pub is_trainable: bool,
     /// Where its embeddings are kept, if they are.
     pub cached: Option<Cached>,
+    /// Its parameters, where they are not to stay on the device.
+    pub off_loaded: OffLoaded,
 }
 
 impl EmbedderUse {
@@ -44,14 +47,8 @@ impl EmbedderUse {
             (None, Some(keys)) => keys.clone(),
             (None, None) => Vec::new(),
         };
-        Self {
-            embedder,
-            params,
-            input_keys,
-            drop: DropRule::new(config),
-            is_trainable: config.is_trainable,
-            cached: None,
-        }
+        let (drop, is_trainable) = (DropRule::new(config), config.is_trainable);
+        Self { embedder, params, input_keys, drop, is_trainable, cached: None, off_loaded: OffLoaded::default() }
     }
 }
 
@@ -125,7 +122,7 @@ impl Conditioner {
             if pass.training {
                 used.drop.replace_inputs(used, &dropping, &mut replaced)?;
             }
-            let outputs = run(i, used, &replaced, batch, pass)?;
+            let outputs = { run(i, used, &replaced, batch, pass)? };
             let zero = used.input_keys.iter().any(|key| pass.force_zero.contains(key));
             for (j, output) in outputs.into_iter().enumerate() {
                 let slot = slot_of(used, &output)?;
@@ -207,6 +204,7 @@ fn forward(
         draws: &mut draws,
     };
     let _frozen = (!used.is_trainable).then(grad_mode::no_grad);
+    let _present = used.off_loaded.present();
     let outputs = used.embedder.forward(inputs, &used.params, &mut call)?;
     Ok((outputs, draws.has_drawn))
 }

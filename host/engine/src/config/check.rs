@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::PathPattern;
 use super::ValidationConfig;
 use super::{AutoencoderLossConfig, AutoencoderSection, AutoencoderValidationConfig, FirstStageConfig, LossConfig};
-use super::{DataConfig, ModelConfig, OptimizerConfig, PluginsConfig, SamplingConfig, SourceConfig};
+use super::{
+    DataConfig, LoraConfig, ModelConfig, Moments, OptimizerConfig, PluginsConfig, SamplingConfig, SourceConfig,
+};
 
 mod autoencoder;
 mod diffusion;
@@ -72,6 +74,9 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
         diffusion::embedders(&model.embedders, &mut found);
         diffusion::network(model, &mut found);
         patterns("/model/trainable", model.trainable.as_deref(), &mut found);
+        if let Some(lora) = &model.lora {
+            adapters(lora, &mut found);
+        }
         if let Some(source) = sources.iter().find(|source| source.at == TRAINING) {
             diffusion::channels(&source.settings, model, &mut found);
         }
@@ -158,6 +163,14 @@ fn patterns(at: &str, patterns: Option<&[String]>, found: &mut Vec<Finding>) {
     }
 }
 
+fn adapters(lora: &LoraConfig, found: &mut Vec<Finding>) {
+    patterns("/model/lora/targets", Some(&lora.targets), found);
+    if lora.targets.is_empty() {
+        let help = "name layers, as \"*.attn1.*\" or \"temporal\"; or take it out for those of all attention";
+        found.push(finding("/model/lora/targets", "names no layer", help));
+    }
+}
+
 fn versions(plugins: &PluginsConfig, found: &mut Vec<Finding>) {
     for (id, version) in &plugins.require {
         if let Err(error) = semver::VersionReq::parse(version) {
@@ -169,6 +182,21 @@ fn versions(plugins: &PluginsConfig, found: &mut Vec<Finding>) {
 }
 
 fn optimizer(pointer: &str, optimizer: &OptimizerConfig, found: &mut Vec<Finding>) {
+    for (idx, group) in optimizer.groups().iter().enumerate() {
+        let at = format!("{pointer}/groups/{idx}");
+        patterns(&format!("{at}/parameters"), Some(&group.parameters), found);
+        if group.parameters.is_empty() {
+            found.push(finding(format!("{at}/parameters"), "names no parameter", "write patterns, as \"*.bias\""));
+        }
+        if group.learning_rate_factor == 1.0 && group.weight_decay.is_none() {
+            let help = "add `learning_rate_factor` or `weight_decay`, or take the group out";
+            found.push(finding(at, "is moved as all others are", help));
+        }
+    }
+    if optimizer.num_moments() == 0 && optimizer.moments() != Moments::F32 {
+        let help = "set `momentum` above 0, or take `moments` out";
+        found.push(finding(format!("{pointer}/moments"), "there are none without momentum", help));
+    }
     match optimizer {
         OptimizerConfig::Adamw { betas, .. } | OptimizerConfig::Adam { betas, .. } => {
             for (idx, beta) in betas.iter().enumerate().filter(|(_, beta)| !(0.0..1.0).contains(*beta)) {

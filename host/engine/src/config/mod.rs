@@ -12,7 +12,9 @@ mod kind;
 mod labelled;
 mod layers;
 mod load;
+mod lora;
 mod model;
+mod optimizer;
 mod paths;
 mod pattern;
 mod problem;
@@ -38,15 +40,18 @@ pub use first_stage::{EngineFirstStage, FirstStageConfig, KlFirstStage};
 pub use kind::{KindOfRun, RunKind};
 pub use labelled::{Cifar10Config, IdxConfig};
 pub use load::{Loaded, kind_of_run, load, load_with};
+pub use lora::LoraConfig;
+pub(crate) use lora::lora_takes;
 pub use model::{
-    DenoiserConfig, Distance, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,
+    DenoiserConfig, Distance, FrozenEncoders, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig,
+    SigmaPer, UcgPer,
 };
+pub use optimizer::{GroupConfig, Moments, OptimizerConfig};
 pub use paths::Files;
-pub use pattern::{PathPattern, chooses};
+pub use pattern::{PathPattern, chooses, near_segment};
 pub use problem::{Problem, Problems};
 pub use run::{
-    ClipFormat, EmaConfig, LoggingConfig, OptimizerConfig, PluginsConfig, Precision, RunConfig, RunSection,
-    SamplingConfig, TrainConfig,
+    ClipFormat, EmaConfig, LoggingConfig, PluginsConfig, Precision, RunConfig, RunSection, SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
 pub use sources::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EmbedderConfig, FirstStageConfig, PluginUse};
+use super::{EmbedderConfig, FirstStageConfig, LoraConfig, PluginUse};
 
 /// First stage, embedders, network and denoiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub struct ModelConfig {
     #[serde(default)]
     pub ucg_per: UcgPer,
     /// Which of the network's parameters are trained, by patterns over their paths: `*.attn1.*`, or `temporal` for the layers
-    /// over frames. All of them if not given.
+    /// over frames. All of them if not given, or none but the adapters where there is a `lora`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainable: Option<Vec<String>>,
     /// A folder in which `anneal data cache` keeps what the frozen parts give: the first stage's moments and embeddings.
@@ -39,6 +39,12 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "new-folder"))]
     pub cache: Option<PathBuf>,
+    /// Where the weights of the first stage and of frozen embedders are between uses.
+    #[serde(default)]
+    pub frozen_encoders: FrozenEncoders,
+    /// Low-rank adapters in place of training the network itself; what `trainable` names is trained beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// Pixels to latents and back.
     pub first_stage: FirstStageConfig,
     /// The network.
@@ -52,6 +58,17 @@ pub struct ModelConfig {
 
 fn unit() -> f64 {
     1.0
+}
+
+/// Where frozen weights are between uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenEncoders {
+    /// On the device.
+    #[default]
+    Stay,
+    /// In the CPU's memory: they are copied to the GPU for each use, which costs time. On the CPU nothing changes.
+    OffLoad,
 }
 
 /// How often a dropped condition is drawn.

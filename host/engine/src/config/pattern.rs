@@ -1,6 +1,10 @@
 //! Patterns over the paths of parameters.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
+
+use super::suggest::closest;
 
 /// Whether a pattern takes in the parameter at `path`: a glob in which `*` stands for anything, or a set by name:
 /// `temporal` are the layers over frames, with the factors that mix them in; `spatial` are all others.
@@ -48,6 +52,14 @@ pub fn chooses(patterns: Option<&[String]>, path: &str) -> bool {
     patterns.is_none_or(|some| some.iter().filter_map(|text| PathPattern::new(text)).any(|one| one.matches(path)))
 }
 
+/// What a pattern that matches none of `paths` may have meant: a part of it that no path has, and the nearest that one has.
+pub fn near_segment(pattern: &str, paths: &[String]) -> Option<(String, String)> {
+    let known: BTreeSet<&str> = paths.iter().flat_map(|path| path.split('.')).collect();
+    let unknown = pattern.split(['.', '*']).filter(|part| !part.is_empty() && !known.contains(part));
+    let named = known.iter().copied().chain(["temporal", "spatial"]);
+    unknown.filter_map(|part| Some((part.to_owned(), closest(part, named.clone())?.to_owned()))).next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +86,16 @@ mod tests {
             assert_eq!(PathPattern::new("temporal").unwrap().matches(path), temporal, "{path}");
             assert_eq!(PathPattern::new("spatial").unwrap().matches(path), !temporal, "{path}");
         }
+    }
+
+    #[test]
+    fn what_matches_nothing_is_near_something() {
+        let paths = ["middle_block.1.attn1.to_q.weight".to_owned(), "out.2.bias".to_owned()];
+        let near = |pattern: &str| near_segment(pattern, &paths).map(|(_, near)| near);
+        assert_eq!(near("*.atn1.*").as_deref(), Some("attn1"));
+        assert_eq!(near("midle_block.*").as_deref(), Some("middle_block"));
+        assert_eq!(near("temporl").as_deref(), Some("temporal"));
+        assert_eq!(near("out.*.weight"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, LossConfig, ModelConfig, PluginUse, ValidationConfig};
+use super::{DataConfig, LossConfig, ModelConfig, OptimizerConfig, PluginUse, ValidationConfig};
 
 /// A whole config file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,122 +88,6 @@ pub struct PluginsConfig {
     /// Version requirements by plugin id: `{ "acme.karras" = "^1.2" }`.
     #[serde(default)]
     pub require: std::collections::BTreeMap<String, String>,
-}
-
-/// The optimizer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum OptimizerConfig {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as `torch.optim.AdamW`.
-    Adamw {
-        /// Base learning rate; the schedule multiplies it.
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        learning_rate: f64,
-        /// Decay rates of the two moments.
-        #[serde(default = "betas")]
-        betas: [f64; 2],
-        /// Added to the root of the second moment.
-        #[serde(default = "eps")]
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        eps: f64,
-        /// Decoupled weight decay.
-        #[serde(default = "hundredth")]
-        #[schemars(range(min = 0.0))]
-        weight_decay: f64,
-        /// Divide by the largest second moment so far instead of the present one (Reddi et al. 2018).
-        #[serde(default)]
-        amsgrad: bool,
-        /// Multiplier of the learning rate by step; constant 1 if not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(extend("x-anneal-plugin" = "learning-rate"))]
-        schedule: Option<PluginUse>,
-    },
-    /// Adam with weight decay added to the gradient (Kingma and Ba 2015), as `torch.optim.Adam`.
-    Adam {
-        /// Base learning rate; the schedule multiplies it.
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        learning_rate: f64,
-        /// Decay rates of the two moments.
-        #[serde(default = "betas")]
-        betas: [f64; 2],
-        /// Added to the root of the second moment.
-        #[serde(default = "eps")]
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        eps: f64,
-        /// The parameter times this is added to the gradient.
-        #[serde(default)]
-        #[schemars(range(min = 0.0))]
-        weight_decay: f64,
-        /// Divide by the largest second moment so far instead of the present one (Reddi et al. 2018).
-        #[serde(default)]
-        amsgrad: bool,
-        /// Multiplier of the learning rate by step; constant 1 if not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(extend("x-anneal-plugin" = "learning-rate"))]
-        schedule: Option<PluginUse>,
-    },
-    /// Gradient descent with momentum, as `torch.optim.SGD`.
-    Sgd {
-        /// Base learning rate; the schedule multiplies it.
-        #[schemars(extend("exclusiveMinimum" = 0.0))]
-        learning_rate: f64,
-        /// Share of the momentum that each step keeps.
-        #[serde(default)]
-        #[schemars(range(min = 0.0))]
-        momentum: f64,
-        /// Share of the gradient that does not enter the momentum.
-        #[serde(default)]
-        dampening: f64,
-        /// The parameter times this is added to the gradient.
-        #[serde(default)]
-        #[schemars(range(min = 0.0))]
-        weight_decay: f64,
-        /// Look ahead along the momentum.
-        #[serde(default)]
-        nesterov: bool,
-        /// Multiplier of the learning rate by step; constant 1 if not given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(extend("x-anneal-plugin" = "learning-rate"))]
-        schedule: Option<PluginUse>,
-    },
-}
-
-impl OptimizerConfig {
-    /// Base learning rate.
-    pub fn learning_rate(&self) -> f64 {
-        match self {
-            Self::Adamw { learning_rate, .. } | Self::Adam { learning_rate, .. } | Self::Sgd { learning_rate, .. } => {
-                *learning_rate
-            }
-        }
-    }
-
-    /// Moments that it keeps of each parameter.
-    pub fn num_moments(&self) -> u64 {
-        match self {
-            Self::Adamw { amsgrad, .. } | Self::Adam { amsgrad, .. } => 2 + u64::from(*amsgrad),
-            Self::Sgd { momentum, .. } => u64::from(*momentum != 0.0),
-        }
-    }
-
-    /// Multiplier of the learning rate by step.
-    pub fn schedule(&self) -> Option<&PluginUse> {
-        match self {
-            Self::Adamw { schedule, .. } | Self::Adam { schedule, .. } | Self::Sgd { schedule, .. } => {
-                schedule.as_ref()
-            }
-        }
-    }
-}
-
-fn betas() -> [f64; 2] {
-    [0.9, 0.999]
-}
-fn eps() -> f64 {
-    1e-8
-}
-fn hundredth() -> f64 {
-    0.01
 }
 
 /// The moving average of the network's weights.

@@ -11,6 +11,7 @@ use anneal_torch::{autocast::Autocast, grad_mode};
 use tch::{Kind, Tensor};
 
 use crate::cache::{Cached, Key};
+use crate::off_load::OffLoaded;
 
 /// An autoencoder as the engine uses it, or the identity.
 pub trait FirstStage: Send {
@@ -66,12 +67,20 @@ pub struct LatentCodec {
     compute: Option<Kind>,
     /// Where moments are kept, if they are.
     pub cached: Option<Cached>,
+    /// Its weights, where they are not to stay on the device.
+    off_loaded: OffLoaded,
 }
 
 impl LatentCodec {
     /// A codec around `first_stage`; see `[model]` in the config for the arguments.
     pub fn new(first_stage: Box<dyn FirstStage>, scale_factor: f64, chunk: Option<i64>, compute: Option<Kind>) -> Self {
-        Self { first_stage, scale_factor, chunk, compute, cached: None }
+        Self { first_stage, scale_factor, chunk, compute, cached: None, off_loaded: OffLoaded::default() }
+    }
+
+    /// The same with weights that are on the device only while they are used.
+    #[must_use]
+    pub fn with_off_loaded(self, off_loaded: OffLoaded) -> Self {
+        Self { off_loaded, ..self }
     }
 
     /// The shape `[c, h/f, w/f]` of the latent of one `[3, h, w]` image.
@@ -97,11 +106,14 @@ impl LatentCodec {
             None => self.moments(x),
             Some(cached) => self.moments_of_rows(x, cached),
         };
+        // A table of codes is a weight, too.
+        let _present = self.off_loaded.present();
         self.first_stage.code(&moments, noise).to_kind(Kind::Float) * self.scale_factor
     }
 
     /// Moments in chunks.
     fn moments(&self, x: &Tensor) -> Tensor {
+        let _present = self.off_loaded.present();
         let n = x.size()[0];
         let chunk = self.chunk.unwrap_or(n).max(1);
         let chunks = (0..n).step_by(chunk as usize);
@@ -139,6 +151,7 @@ impl LatentCodec {
     pub fn decode(&self, latent: &Tensor, frames_per_scene: i64) -> Tensor {
         let _no_grad = grad_mode::no_grad();
         let _autocast = self.autocast(latent);
+        let _present = self.off_loaded.present();
         let code = latent / self.scale_factor;
         let n = code.size()[0];
         let t = frames_per_scene.clamp(1, n.max(1));

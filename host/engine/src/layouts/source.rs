@@ -1,13 +1,14 @@
 //! Weights wherever they lie, under one list of keys.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
 use super::diffusers::COMPONENTS;
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
-use crate::weights::{Entry, Named, WeightsFile};
+use crate::weights::{ALPHA, Entry, Named, WeightsFile};
 
 /// What was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +150,21 @@ impl Source {
         self.keys.extend(keys.map(|(i, entry)| (format!("{prefix}{}", entry.name), place, i)));
         self.metadata.extend(file.metadata().clone());
         self.files.push(file);
+    }
+
+    /// The strength of the adapters among its tensors: what a run's config or the file itself says.
+    pub fn lora_alpha(&self) -> Option<f64> {
+        let said = self.metadata.get(ALPHA).and_then(|text| text.parse().ok());
+        said.or_else(|| {
+            let config = fs::read_to_string(self.path.join(checkpoint::CONFIG)).ok()?;
+            let config: toml::Table = config.parse().ok()?;
+            let lora = config.get("model")?.get("lora")?;
+            let number = |key: &str| {
+                let value = lora.get(key)?;
+                value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
+            };
+            number("alpha").or_else(|| number("rank"))
+        })
     }
 
     /// Keys with what is known of their tensors.

@@ -13,17 +13,18 @@ pub struct Ema {
     warm_up: bool,
     num_updates: u64,
     shadow: Tensor,
-    // A view of the first `numel` flat values: the network's come before those of embedders, which are not averaged.
+    // A view of the flat values where the network's lie: those of embedders, which are not averaged, come after them.
     weights: Tensor,
     names: Vec<(String, Tensor)>,
 }
 
 impl Ema {
-    /// An average that starts at the first `num_params` parameters of `params`. Make it after weights are loaded.
+    /// An average that starts at the first `num_params` parameters of `params`, which lie before all others in memory. Make
+    /// it after weights are loaded.
     pub fn new(params: &FlatParams, num_params: usize, decay: f64, warm_up: bool) -> Self {
         let _no_grad = grad_mode::no_grad();
         let places = &params.places()[..num_params];
-        let len = places.last().map_or(0, |last| last.offset + last.len);
+        let len = places.iter().map(|place| place.offset + place.room).max().unwrap_or(0);
         let weights = params.values().narrow(0, 0, len);
         let shadow = weights.copy();
         let names = places.iter().map(|place| (place.name.clone(), place.view(&shadow))).collect();

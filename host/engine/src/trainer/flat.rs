@@ -18,6 +18,17 @@ pub struct Place {
     pub offset: i64,
     /// Its number of elements.
     pub len: i64,
+    /// Elements from its first to that of whichever comes next: its own, and what fills up its last block.
+    pub room: i64,
+}
+
+/// How parameters lie in flat storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlatLayout {
+    /// Of each parameter, in order: those of a lower rank come first, so that those of one rank lie side by side.
+    pub ranks: Vec<usize>,
+    /// A parameter begins at a multiple of so many elements.
+    pub block: i64,
 }
 
 /// Trained parameters in flat storage.
@@ -26,6 +37,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct FlatParams {
     places: Vec<Place>,
+    // The places as they lie in memory.
+    in_memory: Vec<usize>,
     params: Vec<Tensor>,
     values: Tensor,
     grads: Tensor,
@@ -33,15 +46,29 @@ pub struct FlatParams {
 }
 
 impl FlatParams {
-    /// Moves the storage of `params`, f32 leaves on one device, into one tensor.
+    /// Moves the storage of `params`, f32 leaves on one device, into one tensor, side by side in their order.
     pub fn new(params: Vec<Named>) -> Self {
+        let ranks = vec![0; params.len()];
+        Self::laid_out(params, &FlatLayout { ranks, block: 1 })
+    }
+
+    /// As [`FlatParams::new`], laid out as `layout` says. What fills up blocks stays zero.
+    pub fn laid_out(params: Vec<Named>, layout: &FlatLayout) -> Self {
         let _no_grad = grad_mode::no_grad();
-        let mut places = Vec::with_capacity(params.len());
+        let mut places: Vec<Place> = params
+            .iter()
+            .map(|(name, param)| {
+                let len = param.numel() as i64;
+                let room = (len + layout.block - 1) / layout.block * layout.block;
+                Place { name: name.clone(), shape: param.size(), offset: 0, len, room }
+            })
+            .collect();
+        let mut in_memory: Vec<usize> = (0..places.len()).collect();
+        in_memory.sort_by_key(|&i| layout.ranks[i]);
         let mut offset = 0;
-        for (name, param) in &params {
-            let len = param.numel() as i64;
-            places.push(Place { name: name.clone(), shape: param.size(), offset, len });
-            offset += len;
+        for &i in &in_memory {
+            places[i].offset = offset;
+            offset += places[i].room;
         }
         let device = params.first().map_or(tch::Device::Cpu, |(_, param)| param.device());
         let values = Tensor::zeros([offset], (Kind::Float, device));
@@ -57,12 +84,17 @@ impl FlatParams {
             tensors.push(param);
         }
         let reached = vec![false; places.len()];
-        Self { places, params: tensors, values, grads, reached }
+        Self { places, in_memory, params: tensors, values, grads, reached }
     }
 
     /// Places of all parameters, in order.
     pub fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// Indices of all parameters as they lie in the flat tensors, first to last.
+    pub fn in_memory(&self) -> &[usize] {
+        &self.in_memory
     }
 
     /// All values, `[numel]`.
@@ -103,11 +135,6 @@ impl FlatParams {
             }
         }
     }
-
-    /// Views of `flat`, laid out like the parameters, by name.
-    pub fn named_views(&self, flat: &Tensor) -> Vec<Named> {
-        self.places.iter().map(|place| (place.name.clone(), place.view(flat))).collect()
-    }
 }
 
 impl Place {
@@ -146,5 +173,16 @@ mod tests {
         let grads = Vec::<f32>::try_from(flat.grads()).unwrap();
         assert_eq!(grads, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], "nothing is left of an earlier step");
         assert!(!raw::has_grad(&unused));
+    }
+
+    #[test]
+    fn a_layout_groups_and_aligns() {
+        let leaf = |len: i64| Tensor::ones([len], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let named = ["a", "b", "c", "d"].iter().zip([3, 5, 4, 1]).map(|(name, len)| ((*name).to_owned(), leaf(len)));
+        let flat = FlatParams::laid_out(named.collect(), &FlatLayout { ranks: vec![1, 0, 1, 0], block: 4 });
+        let offsets: Vec<i64> = flat.places().iter().map(|place| place.offset).collect();
+        assert_eq!(offsets, [12, 0, 16, 8]);
+        assert_eq!((flat.in_memory(), flat.values().size()), (&[1, 3, 0, 2][..], vec![20]));
+        assert_eq!(flat.values().sum(Kind::Float).double_value(&[]), 13.0, "what fills up blocks is zero");
     }
 }

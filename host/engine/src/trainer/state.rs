@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use anneal_nn::adapted_layer;
 use tch::Tensor;
 
 use super::assign::{assign, copies};
@@ -105,10 +106,21 @@ impl TrainState {
             named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
         };
         let (ours, theirs) = (shapes(&self.weights), shapes(given));
-        let report = KeyReport::new(
+        let mut report = KeyReport::new(
             ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
             theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
         );
+        let adapters =
+            |named: &[(String, Vec<i64>)]| named.iter().filter(|(name, _)| adapted_layer(name).is_some()).count();
+        match (adapters(&ours), adapters(&theirs)) {
+            // Adapters start as nothing over the weights of any model.
+            (1.., 0) => report.missing.retain(|name| adapted_layer(name).is_none()),
+            (0, 1..) => {
+                let help = "merge them into its weights with `anneal checkpoint merge-lora`, or add a [model.lora]";
+                return Err(misfit(format!("it has low-rank adapters, which this model has not; {help}")));
+            }
+            _ => {}
+        }
         let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
         if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
             let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();

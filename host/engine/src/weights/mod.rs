@@ -1,5 +1,6 @@
 //! Named tensors in files: safetensors, and the files of `torch.save`, of which nothing is executed.
 
+mod adapters;
 mod file;
 mod pickle;
 mod report;
@@ -8,6 +9,7 @@ mod state_dict;
 mod torch_file;
 mod torch_legacy_file;
 
+pub use adapters::{ALPHA, aligned, merge_adapters, split_adapters};
 pub use file::{Entry, WeightsFile};
 pub use report::{KeyReport, Misshapen, other_prefix};
 pub use safetensors_file::write;

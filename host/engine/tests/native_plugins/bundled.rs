@@ -1,7 +1,7 @@
 //! The bundled embedders through the C ABI.
 
 use anneal::conditioner::{EmbedderInput, Init, Slot};
-use anneal::trainer::{AdamSettings, Ema, FlatParams, Optimizer, OptimizerSettings};
+use anneal::trainer::{AdamSettings, Ema, Optimizer, OptimizerSettings};
 use anneal_torch::grad_mode;
 use serde_json::json;
 
@@ -27,9 +27,9 @@ fn a_trainable_class_learns_through_the_boundary() {
     );
 
     let table = zeros(&[3, 4]).set_requires_grad(true);
-    let flat = FlatParams::new(vec![("embedding.weight".to_owned(), table.shallow_clone())]);
+    let trained = vec![("embedding.weight".to_owned(), table.shallow_clone())];
     let settings = AdamSettings { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, amsgrad: false };
-    let mut optimizer = Optimizer::new(flat, OptimizerSettings::AdamW(settings));
+    let mut optimizer = Optimizer::new(trained, OptimizerSettings::AdamW(settings));
     let mut ema = Ema::new(optimizer.params(), 1, 0.5, false);
     let labels = Tensor::from_slice(&[2_i64, 0]);
     let mut losses = Vec::new();

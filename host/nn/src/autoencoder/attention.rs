@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::config::AttnType;
 use super::video_attn_block::VideoAttnBlock;
 use super::video_resnet_block::VideoTimeConfig;
-use crate::layers::{Conv, ConvConfig, GroupNorm};
+use crate::layers::{AttendOptions, Conv, ConvConfig, GroupNorm, attend};
 use crate::params::{Init, Path};
 use crate::shape::{to_pixels, to_tokens};
 
@@ -46,7 +46,7 @@ impl AttnBlock {
     pub(super) fn attended(&self, x: &Tensor) -> Tensor {
         let normed = self.norm.forward(x);
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|conv| to_tokens(&conv.forward(&normed)).unsqueeze(1));
-        Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false).squeeze_dim(1)
+        attend(&q, &k, &v, AttendOptions::default()).squeeze_dim(1)
     }
 
     /// # Shapes

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::layers::{Conv, ConvConfig, GroupNorm};
+use crate::layers::{AttendOptions, Conv, ConvConfig, GroupNorm, attend};
 use crate::params::Path;
 
 /// In which order queries, keys and values lie among the channels.
@@ -58,7 +58,7 @@ pub(super) fn qkv_attention(qkv: &Tensor, num_heads: i64, order: QkvOrder) -> Te
     };
     let part = |i| parts.select(axis, i).transpose(2, 3); // [n, k, c/k, s] -> [n, k, s, c/k]
     let [q, k, v] = [0, 1, 2].map(part);
-    let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false);
+    let out = attend(&q, &k, &v, AttendOptions::default());
     out.transpose(2, 3).flatten(1, 2) // [n, k, s, c/k] -> [n, c, s]
 }
 

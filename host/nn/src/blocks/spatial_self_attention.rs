@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::layers::{Conv, ConvConfig, GroupNorm};
+use crate::layers::{AttendOptions, Conv, ConvConfig, GroupNorm, attend};
 use crate::params::Path;
 use crate::shape::{to_pixels, to_tokens};
 
@@ -35,7 +35,7 @@ impl SpatialSelfAttention {
         let (_, _, h, w) = x.size4().unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
         let normed = self.norm.forward(x);
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|conv| to_tokens(&conv.forward(&normed)).unsqueeze(1));
-        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false);
+        let out = attend(&q, &k, &v, AttendOptions::default());
         x + self.proj_out.forward(&to_pixels(&out.squeeze_dim(1), h, w))
     }
 }

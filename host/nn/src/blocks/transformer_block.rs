@@ -118,9 +118,8 @@ pub(super) fn attend_to_context(
         return x + attention.forward(&norm.forward(x), Some(context), train);
     }
     let out = attention.single_token(context, x.size()[1], train);
-    let [q, k] = attention.query_and_key_weights();
-    let [scale, shift] = norm.params();
-    x + (out + zero_of(&[q, k, scale, shift]))
+    let idle = [&attention.query_and_key_params()[..], &norm.params()].concat();
+    x + (out + zero_of(&idle))
 }
 
 /// A zero that gives `params` zero gradients instead of none: an optimizer still decays them, as it would had they been

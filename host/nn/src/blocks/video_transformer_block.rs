@@ -144,9 +144,8 @@ fn attend_by_position(
     let by_frame = |out: &Tensor| out.reshape([b, s, t, d]).transpose(1, 2);
     let out = if tokens == 1 {
         let out = attention.single_token(context, positions * t, train);
-        let [q, k] = attention.query_and_key_weights();
-        let [scale, shift] = norm.params();
-        let out = out + zero_of(&[q, k, scale, shift]);
+        let idle = [&attention.query_and_key_params()[..], &norm.params()].concat();
+        let out = out + zero_of(&idle);
         if out.size()[1] == 1 { out.expand([r, positions, d], false).reshape([b, 1, s, d]) } else { by_frame(&out) }
     } else {
         let queries = norm.forward(x).reshape([b, t, s, d]).transpose(1, 2).reshape([r, positions * t, d]);

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Linear, LinearConfig, dropout};
+use super::{AttendOptions, Linear, LinearConfig, attend, dropout};
 use crate::params::Path;
 use crate::shape::rows_of_frames;
 
@@ -71,7 +71,7 @@ impl CrossAttention {
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
         let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
         let [q, k, v] = self.project(x, context).map(heads);
-        let out = attend(&q, &k, &v).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
+        let out = attend(&q, &k, &v, AttendOptions::default()).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
         dropout(self.to_out.forward(&out), self.dropout, train)
     }
 
@@ -98,7 +98,8 @@ impl CrossAttention {
         };
         let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
         let [q, k, v] = [q, k, v].map(heads);
-        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, extras.mask, 0.0, false, None, false);
+        let options = AttendOptions { mask: extras.mask, ..AttendOptions::default() };
+        let out = attend(&q, &k, &v, options);
         let out = out.transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
         let added = extras.additional_tokens.map_or(0, |tokens| tokens.size()[1]);
         let out = out.narrow(1, added, out.size()[1] - added);
@@ -120,7 +121,7 @@ impl CrossAttention {
             x.permute([0, 2, 3, 1, 4]).flatten(0, 1)
         };
         let [q, k, v] = self.project(x, None).map(heads);
-        let out = attend(&q, &k, &v).unflatten(0, [-1, s]); // [b*s, k, t, d/k] -> [b, s, k, t, d/k]
+        let out = attend(&q, &k, &v, AttendOptions::default()).unflatten(0, [-1, s]); // [b*s, k, t, d/k] -> [b, s, k, t, d/k]
         let out = out.permute([0, 3, 1, 2, 4]).flatten(3, 4).flatten(0, 1); // -> [b*t, s, d]
         dropout(self.to_out.forward(&out), self.dropout, train)
     }
@@ -141,9 +142,11 @@ impl CrossAttention {
         }
     }
 
-    /// The weights that [`CrossAttention::single_token`] leaves out.
-    pub fn query_and_key_weights(&self) -> [&Tensor; 2] {
-        [&self.to_q.weight, &self.to_k.weight]
+    /// The parameters that [`CrossAttention::single_token`] leaves out.
+    pub fn query_and_key_params(&self) -> Vec<&Tensor> {
+        let adapters = [&self.to_q, &self.to_k].into_iter().filter_map(|linear| linear.lora.as_ref());
+        let adapters = adapters.flat_map(|lora| [&lora.a, &lora.b]);
+        [&self.to_q.weight, &self.to_k.weight].into_iter().chain(adapters).collect()
     }
 
     fn project(&self, x: &Tensor, context: Option<&Tensor>) -> [Tensor; 3] {
@@ -156,36 +159,19 @@ impl CrossAttention {
     /// Queries, keys and values of one input. Where it has many tokens, one multiplication by the three matrices
     /// together saves more than putting them together costs.
     fn project_self(&self, x: &Tensor) -> [Tensor; 3] {
-        let weights = [&self.to_q.weight, &self.to_k.weight, &self.to_v.weight];
+        let layers = [&self.to_q, &self.to_k, &self.to_v];
         let width = x.size()[2];
         if x.numel() as i64 / width < TOKENS_TO_JOIN * width {
-            return weights.map(|weight| x.linear::<&Tensor>(weight, None));
+            return layers.map(|layer| layer.forward(x));
         }
-        let joint = x.linear::<&Tensor>(&Tensor::cat(&weights, 0), None);
+        let joint = x.linear::<&Tensor>(&Tensor::cat(&layers.map(|layer| &layer.weight), 0), None);
         let mut parts = joint.chunk(3, 2).into_iter();
         // Chunks, not slices: the gradient of all is put together in one pass.
-        [(); 3].map(|()| parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks")))
+        layers.map(|layer| {
+            let part = parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks"));
+            layer.adapted(part, x)
+        })
     }
-}
-
-/// Some fused kernels have one block of threads for each row, and no grid of theirs is longer than 65535.
-const ROWS_AT_A_TIME: i64 = 32_768;
-
-/// `[b, k, s, e], [b, k, s', e], [b, k, s', e] -> [b, k, s, e]`
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-    attend_in_parts(q, k, v, ROWS_AT_A_TIME)
-}
-
-fn attend_in_parts(q: &Tensor, k: &Tensor, v: &Tensor, rows: i64) -> Tensor {
-    let attend = |[q, k, v]: [&Tensor; 3]| {
-        Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, false, None, false)
-    };
-    if q.size()[0] <= rows {
-        return attend([q, k, v]);
-    }
-    let [q, k, v] = [q, k, v].map(|x| x.split(rows, 0));
-    let parts: Vec<Tensor> = q.iter().zip(&k).zip(&v).map(|((q, k), v)| attend([q, k, v])).collect();
-    Tensor::cat(&parts, 0)
 }
 
 /// Rows 0, n, 2n, ..., each repeated as often as there are of them: `[n*n, s, d] -> [n*n, s, d]`
@@ -271,11 +257,5 @@ mod tests {
         let extras = AttentionExtras { crossframe: Some(2), ..AttentionExtras::default() };
         let keys = x.index_select(0, &Tensor::from_slice(&[0i64, 0, 2, 2]));
         close(&attention.forward_with(&x, None, extras, false), &attention.forward(&x, Some(&keys), false));
-    }
-
-    #[test]
-    fn parts_make_the_whole() {
-        let [q, k, v] = [5, 4, 4].map(|s| Tensor::randn([7, 2, s, 3], F32));
-        close(&attend_in_parts(&q, &k, &v, 3), &attend_in_parts(&q, &k, &v, 7));
     }
 }

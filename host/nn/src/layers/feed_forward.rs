@@ -59,7 +59,7 @@ impl FeedForward {
         let hidden = match &self.project_in.bias {
             Some(bias) if self.gated => {
                 // The bias is left to GEGLU, which reads every hidden value anyway.
-                let hidden = x.linear::<&Tensor>(&self.project_in.weight, None);
+                let hidden = self.project_in.multiply(x);
                 geglu(&hidden, bias).unwrap_or_else(|error| panic!("{error}"))
             }
             _ => self.project_in.forward(x).gelu("none"),

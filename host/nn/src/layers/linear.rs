@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use crate::lora::Lora;
 use crate::params::{Init, Path};
 
 /// Sizes of a linear layer.
@@ -24,29 +25,48 @@ impl LinearConfig {
     }
 }
 
-/// `x W^T + b`.
+/// `x W^T + b`, and what an adapter adds.
 #[derive(Debug)]
 pub struct Linear {
     /// `[outputs, inputs]`.
     pub weight: Tensor,
     /// `[outputs]`.
     pub bias: Option<Tensor>,
+    /// The adapter, if the layer has one.
+    pub lora: Option<Lora>,
 }
 
 impl Linear {
-    /// Adds `weight` and `bias` at `path`.
+    /// Adds `weight` and `bias` at `path`, and `lora_A.weight` and `lora_B.weight` where adapters are wanted.
     pub fn new(path: &Path, config: LinearConfig) -> Self {
         let init = if config.zeroed { Init::Const(0.0) } else { Init::fan_in(config.inputs) };
         let weight = path.param("weight", &[config.outputs, config.inputs], init);
         let bias = config.bias.then(|| path.param("bias", &[config.outputs], init));
-        Self { weight, bias }
+        let lora = path.lora(config.inputs, config.outputs);
+        Self { weight, bias, lora }
     }
 
     /// # Shapes
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        self.adapted(x.linear(&self.weight, self.bias.as_ref()), x)
+    }
+
+    /// Without the bias.
+    ///
+    /// # Shapes
+    /// As [`Linear::forward`].
+    pub fn multiply(&self, x: &Tensor) -> Tensor {
+        self.adapted(x.linear::<&Tensor>(&self.weight, None), x)
+    }
+
+    /// What the layer gives for `x`, if its weights alone give `y`.
+    pub(super) fn adapted(&self, y: Tensor, x: &Tensor) -> Tensor {
+        match &self.lora {
+            Some(lora) => y + lora.forward(x),
+            None => y,
+        }
     }
 }
 
@@ -73,6 +93,7 @@ mod tests {
         let linear = Linear {
             weight: Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]),
             bias: Some(Tensor::from_slice(&[10f32, 20.0])),
+            lora: None,
         };
         let y = linear.forward(&Tensor::ones([1, 3], (Kind::Float, Device::Cpu)));
         assert_eq!(Vec::<f32>::try_from(y.view([2])).unwrap(), [16.0, 35.0]);

@@ -1,5 +1,6 @@
 //! Layers: one tensor operation each, with its parameters.
 
+mod attend;
 mod conv;
 mod cross_attention;
 mod dropout;
@@ -13,6 +14,7 @@ mod resample;
 mod self_attention;
 mod timestep;
 
+pub use attend::{AttendOptions, attend};
 pub use conv::{Conv, ConvConfig};
 pub use cross_attention::{AttentionExtras, CrossAttention, CrossAttentionConfig};
 pub use dropout::dropout;

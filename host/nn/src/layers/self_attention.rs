@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Linear, LinearConfig, dropout};
+use super::{AttendOptions, Linear, LinearConfig, attend, dropout};
 use crate::params::Path;
 
 /// Sizes and options of fused self attention.
@@ -49,8 +49,8 @@ impl SelfAttention {
         // [n, s, 3*d] -> [n, s, 3, k, d/k] -> [3, n, k, s, d/k]
         let qkv = self.qkv.forward(x).unflatten(2, [3, num_heads, -1]).permute([2, 0, 3, 1, 4]);
         let [q, k, v] = [0, 1, 2].map(|i| qkv.get(i));
-        let drop = if train { attention_dropout } else { 0.0 };
-        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, drop, false, scale, false);
+        let dropped = if train { attention_dropout } else { 0.0 };
+        let out = attend(&q, &k, &v, AttendOptions { mask: None, dropout: dropped, scale });
         dropout(self.proj.forward(&out.transpose(1, 2).flatten(2, 3)), self.config.dropout, train)
     }
 }

@@ -123,13 +123,14 @@ fn optimizers_have_torchs_defaults() {
     let adam = |kind: &str, weight_decay: f64| {
         json!({
             "kind": kind, "learning_rate": 0.5, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": weight_decay,
-            "amsgrad": false,
+            "amsgrad": false, "moments": "f32",
         })
     };
     assert_eq!(optimizer("adamw"), adam("adamw", 0.01));
     assert_eq!(optimizer("adam"), adam("adam", 0.0));
     let sgd = json!({
         "kind": "sgd", "learning_rate": 0.5, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": false,
+        "moments": "f32",
     });
     assert_eq!(optimizer("sgd"), sgd);
 }

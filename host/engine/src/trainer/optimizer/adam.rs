@@ -4,7 +4,9 @@ use anneal_torch::TorchError;
 use anneal_torch::optim::{AdamStep, AdamTensors, Decay, fused_adam};
 use tch::Tensor;
 
+use super::moment::{Moment, Sign};
 use super::{Run, StepSize};
+use crate::config::Moments;
 
 /// Settings of Adam and AdamW that do not change over a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,39 +26,53 @@ pub struct AdamSettings {
 pub(super) struct Adam {
     settings: AdamSettings,
     decay: Decay,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    max_exp_avg_sq: Option<Tensor>,
+    exp_avg: Moment,
+    exp_avg_sq: Moment,
+    max_exp_avg_sq: Option<Moment>,
 }
 
 impl Adam {
     /// Moments of parameters `values` that have made no step.
-    pub(super) fn new(settings: AdamSettings, decay: Decay, values: &Tensor) -> Self {
-        let zeros = || values.zeros_like().detach();
-        Self { settings, decay, exp_avg: zeros(), exp_avg_sq: zeros(), max_exp_avg_sq: settings.amsgrad.then(zeros) }
+    pub(super) fn new(settings: AdamSettings, decay: Decay, moments: Moments, values: &Tensor) -> Self {
+        let zeros = |sign| Moment::new(moments, sign, values);
+        Self {
+            settings,
+            decay,
+            exp_avg: zeros(Sign::Either),
+            exp_avg_sq: zeros(Sign::Positive),
+            max_exp_avg_sq: settings.amsgrad.then(|| zeros(Sign::Positive)),
+        }
     }
 
-    /// The flat tensors of the state by torch's names.
-    pub(super) fn flat(&self) -> Vec<(&'static str, &Tensor)> {
-        let largest = self.max_exp_avg_sq.as_ref().map(|flat| ("max_exp_avg_sq", flat));
+    /// The moments by torch's names.
+    pub(super) fn moments(&self) -> Vec<(&'static str, &Moment)> {
+        let largest = self.max_exp_avg_sq.as_ref().map(|moment| ("max_exp_avg_sq", moment));
         [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)].into_iter().chain(largest).collect()
     }
 
     /// Moves one run of parameters.
     pub(super) fn step(&self, run: Run, values: &Tensor, grads: &Tensor, size: &StepSize) -> Result<(), TorchError> {
-        let AdamSettings { betas, eps, weight_decay, .. } = self.settings;
-        let step = AdamStep { learning_rate: size.learning_rate, betas, weight_decay, decay: self.decay, eps };
-        let [param, grad, exp_avg, exp_avg_sq] =
-            [values, grads, &self.exp_avg, &self.exp_avg_sq].map(|flat| run.part(flat));
-        let max_exp_avg_sq = self.max_exp_avg_sq.as_ref().map(|flat| run.part(flat));
-        let tensors = AdamTensors {
-            param: &param,
-            grad: &grad,
-            exp_avg: &exp_avg,
-            exp_avg_sq: &exp_avg_sq,
-            max_exp_avg_sq: max_exp_avg_sq.as_ref(),
-        };
+        let AdamSettings { betas, eps, .. } = self.settings;
+        let StepSize { learning_rate, weight_decay, .. } = *size;
+        let step = AdamStep { learning_rate, betas, weight_decay, decay: self.decay, eps };
         let number = Tensor::from(run.steps as f32).to_device(values.device());
-        fused_adam(tensors, &number, size.grad_scale.as_ref(), step)
+        for Run { offset, len, steps, .. } in run.chunks(self.exp_avg.chunk()) {
+            let [exp_avg, exp_avg_sq] = [&self.exp_avg, &self.exp_avg_sq].map(|moment| moment.open(offset, len));
+            let max_exp_avg_sq = self.max_exp_avg_sq.as_ref().map(|moment| moment.open(offset, len));
+            let tensors = AdamTensors {
+                param: &values.narrow(0, offset, len),
+                grad: &grads.narrow(0, offset, len),
+                exp_avg: &exp_avg,
+                exp_avg_sq: &exp_avg_sq,
+                max_exp_avg_sq: max_exp_avg_sq.as_ref(),
+            };
+            fused_adam(tensors, &number, size.grad_scale.as_ref(), step)?;
+            self.exp_avg.close(offset, &exp_avg, steps);
+            self.exp_avg_sq.close(offset, &exp_avg_sq, steps);
+            if let (Some(moment), Some(values)) = (&self.max_exp_avg_sq, &max_exp_avg_sq) {
+                moment.close(offset, values, steps);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Optimizers on flat storage, their state open to checkpoints.
 
 mod adam;
+mod moment;
 mod sgd;
 #[cfg(test)]
 mod tests;
@@ -11,10 +12,11 @@ use tch::{Kind, Tensor};
 
 use self::adam::Adam;
 pub use self::adam::AdamSettings;
+use self::moment::{BLOCK, Moment};
 use self::sgd::Sgd;
 pub use self::sgd::SgdSettings;
-use super::FlatParams;
-use crate::config::OptimizerConfig;
+use super::{FlatLayout, FlatParams, Place};
+use crate::config::{Moments, OptimizerConfig};
 use crate::weights::Named;
 
 /// An optimizer by kind, with what does not change over a run.
@@ -44,11 +46,42 @@ impl From<&OptimizerConfig> for OptimizerSettings {
     }
 }
 
+impl OptimizerSettings {
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Self::AdamW(adam) | Self::Adam(adam) => adam.weight_decay,
+            Self::Sgd(sgd) => sgd.weight_decay,
+        }
+    }
+}
+
+/// How parameters of one group are moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupRates {
+    /// Factor of the learning rate.
+    pub learning_rate_factor: f64,
+    /// Weight decay in place of the optimizer's.
+    pub weight_decay: Option<f64>,
+}
+
+/// Which parameters are of which group.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Groups {
+    /// The groups.
+    pub rates: Vec<GroupRates>,
+    /// The group of each parameter by index; those of none are moved as the optimizer's settings say.
+    pub of: Vec<Option<usize>>,
+    /// So many parameters, the first ones, lie before all others in memory.
+    pub num_first: usize,
+}
+
 /// Moves trained parameters down their gradient.
 #[derive(Debug)]
 pub struct Optimizer {
     params: FlatParams,
     rule: Rule,
+    weight_decay: f64,
+    groups: Groups,
     // Steps each parameter has made: less than the run's where its first gradient came late.
     steps: Vec<i64>,
 }
@@ -61,15 +94,15 @@ enum Rule {
 }
 
 impl Rule {
-    fn flat(&self) -> Vec<(&'static str, &Tensor)> {
+    fn moments(&self) -> Vec<(&'static str, &Moment)> {
         match self {
-            Self::Adam(adam) => adam.flat(),
-            Self::Sgd(sgd) => sgd.flat(),
+            Self::Adam(adam) => adam.moments(),
+            Self::Sgd(sgd) => sgd.moments(),
         }
     }
 }
 
-/// Neighbouring parameters that make the same number of steps.
+/// Neighbouring parameters of one group that make the same number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     /// First element.
@@ -78,33 +111,55 @@ struct Run {
     len: i64,
     /// Number of the step that they make, counted from 1.
     steps: i64,
+    /// Their group.
+    group: Option<usize>,
 }
 
 impl Run {
-    /// Its part of a flat tensor.
-    fn part(&self, flat: &Tensor) -> Tensor {
-        flat.narrow(0, self.offset, self.len)
+    /// The run in parts of `len_max` values, the last one as long as it comes.
+    fn chunks(self, len_max: i64) -> impl Iterator<Item = Self> {
+        let end = self.offset + self.len;
+        let next = move |run: &Self| {
+            let offset = run.offset + run.len;
+            (offset < end).then(|| Self { offset, len: len_max.min(end - offset), ..self })
+        };
+        std::iter::successors(Some(Self { len: len_max.min(self.len), ..self }), next)
     }
 }
 
 /// How far one step goes.
 struct StepSize {
     learning_rate: f64,
+    weight_decay: f64,
     /// What gradients are divided by first, `[]` f32.
     grad_scale: Option<Tensor>,
 }
 
 impl Optimizer {
-    /// An optimizer of `params` that has made no step.
-    pub fn new(params: FlatParams, settings: OptimizerSettings) -> Self {
+    /// An optimizer of `params`, f32 leaves on one device, that has made no step. Their storage is moved into one tensor.
+    pub fn new(params: Vec<Named>, settings: OptimizerSettings) -> Self {
+        Self::with_groups(params, settings, Moments::F32, Groups::default())
+    }
+
+    /// As [`Optimizer::new`], with groups that are moved in another way, and moments of the kind `moments`.
+    pub fn with_groups(params: Vec<Named>, settings: OptimizerSettings, moments: Moments, groups: Groups) -> Self {
+        // One group's lie side by side, so that a step is one operation for each group and not for each parameter.
+        let rank = |i: usize| {
+            let group = groups.of.get(i).copied().flatten().map_or(0, |group| group + 1);
+            if i < groups.num_first { group } else { group + groups.rates.len() + 1 }
+        };
+        let ranks = (0..params.len()).map(rank).collect();
+        // A block in 8 bits is of one parameter.
+        let block = if moments == Moments::Int8 { BLOCK } else { 1 };
+        let params = FlatParams::laid_out(params, &FlatLayout { ranks, block });
         let values = params.values();
         let rule = match settings {
-            OptimizerSettings::AdamW(adam) => Rule::Adam(Adam::new(adam, Decay::Decoupled, values)),
-            OptimizerSettings::Adam(adam) => Rule::Adam(Adam::new(adam, Decay::Coupled, values)),
-            OptimizerSettings::Sgd(sgd) => Rule::Sgd(Sgd::new(sgd, values)),
+            OptimizerSettings::AdamW(adam) => Rule::Adam(Adam::new(adam, Decay::Decoupled, moments, values)),
+            OptimizerSettings::Adam(adam) => Rule::Adam(Adam::new(adam, Decay::Coupled, moments, values)),
+            OptimizerSettings::Sgd(sgd) => Rule::Sgd(Sgd::new(sgd, moments, values)),
         };
         let steps = vec![0; params.places().len()];
-        Self { params, rule, steps }
+        Self { params, rule, weight_decay: settings.weight_decay(), groups, steps }
     }
 
     /// The parameters.
@@ -133,6 +188,7 @@ impl Optimizer {
     /// # Errors
     /// When libtorch refuses, which would be a bug.
     pub fn step(&mut self, learning_rate: f64, grad_factor: f64) -> Result<(), TorchError> {
+        let _no_grad = grad_mode::no_grad();
         for (made, reached) in self.steps.iter_mut().zip(self.params.reached()) {
             *made += i64::from(*reached);
         }
@@ -140,8 +196,13 @@ impl Optimizer {
         // Scaling inside the step saves a pass over the gradient.
         let grad_scale =
             (grad_factor != 1.0).then(|| Tensor::from((1.0 / grad_factor) as f32).to_device(values.device()));
-        let size = StepSize { learning_rate, grad_scale };
         for run in self.runs() {
+            let rates = run.group.and_then(|group| self.groups.rates.get(group));
+            let size = StepSize {
+                learning_rate: learning_rate * rates.map_or(1.0, |rates| rates.learning_rate_factor),
+                weight_decay: rates.and_then(|rates| rates.weight_decay).unwrap_or(self.weight_decay),
+                grad_scale: grad_scale.as_ref().map(Tensor::shallow_clone),
+            };
             match &self.rule {
                 Rule::Adam(adam) => adam.step(run, values, grads, &size)?,
                 Rule::Sgd(sgd) => sgd.step(run, values, grads, &size)?,
@@ -153,25 +214,36 @@ impl Optimizer {
     /// All parameters but those that never had a gradient, in as few runs as can be.
     fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
-        for ((place, &steps), reached) in self.params.places().iter().zip(&self.steps).zip(self.params.reached()) {
-            if !reached {
-                continue;
-            }
+        for &i in self.params.in_memory().iter().filter(|&&i| self.params.reached()[i]) {
+            let (place, steps) = (&self.params.places()[i], self.steps[i]);
+            let group = self.groups.of.get(i).copied().flatten();
             match runs.last_mut() {
-                Some(run) if run.offset + run.len == place.offset && run.steps == steps => run.len += place.len,
-                _ => runs.push(Run { offset: place.offset, len: place.len, steps }),
+                Some(run) if run.offset + run.len == place.offset && (run.steps, run.group) == (steps, group) => {
+                    run.len += place.room;
+                }
+                _ => runs.push(Run { offset: place.offset, len: place.room, steps, group }),
             }
         }
         runs
     }
 
     /// The state by key: what the kind remembers of each parameter, by torch's names (`exp_avg.KEY`, `exp_avg_sq.KEY`,
-    /// `max_exp_avg_sq.KEY`; `momentum_buffer.KEY`), and `steps` in the order of the parameters.
+    /// `max_exp_avg_sq.KEY`; `momentum_buffer.KEY`; in 8 bits also the blocks' `exp_avg_scale.KEY` and so on), and `steps` in
+    /// the order of the parameters.
     pub fn state(&self) -> Vec<Named> {
-        let remembered = self.rule.flat().into_iter().flat_map(|(kind, flat)| {
-            self.params.named_views(flat).into_iter().map(move |(name, view)| (format!("{kind}.{name}"), view))
-        });
-        remembered.chain([("steps".to_owned(), Tensor::from_slice(&self.steps))]).collect()
+        let mut state = Vec::new();
+        for (kind, moment) in self.rule.moments() {
+            for (of, tensor, values) in moment.tensors() {
+                let view = |place: &Place| match values {
+                    1 => place.view(tensor),
+                    _ => tensor.narrow(0, place.offset / values, place.room / values),
+                };
+                let places = self.params.places().iter();
+                state.extend(places.map(|place| (format!("{kind}{of}.{}", place.name), view(place))));
+            }
+        }
+        state.push(("steps".to_owned(), Tensor::from_slice(&self.steps)));
+        state
     }
 
     /// Whether `state` fits these parameters and this kind of optimizer.

@@ -4,7 +4,9 @@ use anneal_torch::TorchError;
 use anneal_torch::optim::{SgdStep, fused_sgd};
 use tch::Tensor;
 
+use super::moment::{Moment, Sign};
 use super::{Run, StepSize};
+use crate::config::Moments;
 
 /// Settings of SGD that do not change over a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,27 +25,36 @@ pub struct SgdSettings {
 #[derive(Debug)]
 pub(super) struct Sgd {
     settings: SgdSettings,
-    momentum_buffer: Option<Tensor>,
+    momentum_buffer: Option<Moment>,
 }
 
 impl Sgd {
     /// The buffer of parameters `values` that have made no step.
-    pub(super) fn new(settings: SgdSettings, values: &Tensor) -> Self {
-        Self { settings, momentum_buffer: (settings.momentum != 0.0).then(|| values.zeros_like().detach()) }
+    pub(super) fn new(settings: SgdSettings, moments: Moments, values: &Tensor) -> Self {
+        let zeros = || Moment::new(moments, Sign::Either, values);
+        Self { settings, momentum_buffer: (settings.momentum != 0.0).then(zeros) }
     }
 
-    /// The flat tensors of the state by torch's names.
-    pub(super) fn flat(&self) -> Vec<(&'static str, &Tensor)> {
-        self.momentum_buffer.iter().map(|flat| ("momentum_buffer", flat)).collect()
+    /// The moments by torch's names.
+    pub(super) fn moments(&self) -> Vec<(&'static str, &Moment)> {
+        self.momentum_buffer.iter().map(|moment| ("momentum_buffer", moment)).collect()
     }
 
     /// Moves one run of parameters.
     pub(super) fn step(&self, run: Run, values: &Tensor, grads: &Tensor, size: &StepSize) -> Result<(), TorchError> {
-        let SgdSettings { momentum, dampening, weight_decay, nesterov } = self.settings;
+        let SgdSettings { momentum, dampening, nesterov, .. } = self.settings;
+        let StepSize { learning_rate, weight_decay, .. } = *size;
         let is_first = run.steps == 1;
-        let learning_rate = size.learning_rate;
         let step = SgdStep { learning_rate, momentum, dampening, weight_decay, nesterov, is_first };
-        let momentum_buffer = self.momentum_buffer.as_ref().map(|flat| run.part(flat));
-        fused_sgd(&run.part(values), &run.part(grads), momentum_buffer.as_ref(), size.grad_scale.as_ref(), step)
+        let chunk = self.momentum_buffer.as_ref().map_or(i64::MAX, Moment::chunk);
+        for Run { offset, len, steps, .. } in run.chunks(chunk) {
+            let [param, grad] = [values, grads].map(|flat| flat.narrow(0, offset, len));
+            let buffer = self.momentum_buffer.as_ref().map(|moment| moment.open(offset, len));
+            fused_sgd(&param, &grad, buffer.as_ref(), size.grad_scale.as_ref(), step)?;
+            if let (Some(moment), Some(values)) = (&self.momentum_buffer, &buffer) {
+                moment.close(offset, values, steps);
+            }
+        }
+        Ok(())
     }
 }
