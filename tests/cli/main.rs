@@ -12,5 +12,6 @@ mod options;
 mod resume;
 mod run;
 mod sampling;
+mod sampling_given;
 mod signals;
 mod validation;

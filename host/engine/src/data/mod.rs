@@ -23,6 +23,7 @@ mod mesh;
 mod views;
 mod mesh_orbit;
 mod multiview_dir;
+pub mod given;
 mod order;
 mod loader;
 
@@ -42,6 +43,7 @@ pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;
 pub use videos::Videos;
+pub use views::Place;
 pub use webdataset::Webdataset;
 
 use crate::config::{DataConfig, SourceConfig};
