@@ -95,11 +95,20 @@ const VIEWS: [(&str, &str); 7] = [
         "source = { kind = \"video-dir\", path = \"clips\", size = [16, 16], clip = { num_frames = 3 } }",
         "source = { kind = \"mesh-orbit\", path = \"FOX\", size = 16, num_views = 3, num_times = 2, cond_view = \"apart\" }",
     ),
-    ("kind = \"video-unet\"\nin_channels = 6", "kind = \"spatial-unet-with-time\"\nin_channels = 21\nmotion_context_dim = 3"),
+    (
+        "kind = \"video-unet\"\nin_channels = 6",
+        "kind = \"spatial-unet-with-time\"\nin_channels = 21\nmotion_context_dim = 3",
+    ),
     ("merge_strategy = \"learned_with_images\"\nvideo_kernel_size = [3, 1, 1]", MERGE),
     ("n_copies = 3\nvision", "n_cond_frames = 2\nvision"),
-    ("plugin = \"frames-concat\"\ninput_key = \"cond_image\"\nn_copies = 3", "plugin = \"identity\"\ninput_key = \"cond_view\"\nucg_rate = 0.1"),
-    ("input_key = \"fps_id\"\ndim = 8", "input_key = \"polar_rad\"\ndim = 8\n\n[[model.embedders]]\nplugin = \"fourier\"\ninput_key = \"camera\"\noctaves = 1"),
+    (
+        "plugin = \"frames-concat\"\ninput_key = \"cond_image\"\nn_copies = 3",
+        "plugin = \"identity\"\ninput_key = \"cond_view\"\nucg_rate = 0.1",
+    ),
+    (
+        "input_key = \"fps_id\"\ndim = 8",
+        "input_key = \"polar_rad\"\ndim = 8\n\n[[model.embedders]]\nplugin = \"fourier\"\ninput_key = \"camera\"\noctaves = 1",
+    ),
     ("input_key = \"motion_bucket_id\"", "input_key = \"azimuth_rad\""),
 ];
 
@@ -196,7 +205,11 @@ fn an_orbit_is_made_of_a_picture() {
     fails(&["--video", &folder], 2, &["the model makes orbits of 4 views from a picture; give a picture by --image"]);
     fails(&["--image", &out("none.png").display().to_string()], 5, &["none.png: cannot be read"]);
     fails(&["--elevations", "3"], 2, &["--elevations is for --image and --video"]);
-    fails(&["--format", "mp4", "--ffmpeg", "/nowhere/ffmpeg"], 8, &["/nowhere/ffmpeg, which is not there; install ffmpeg"]);
+    fails(
+        &["--format", "mp4", "--ffmpeg", "/nowhere/ffmpeg"],
+        8,
+        &["/nowhere/ffmpeg, which is not there; install ffmpeg"],
+    );
     fails(&["--format", "avi"], 2, &["possible values: png, gif, webp, mp4"]);
 }
 
@@ -231,19 +244,21 @@ fn a_clip_is_made_of_a_picture() {
 #[test]
 fn views_are_made_of_all_frames_of_a_video() {
     let dir = tempfile::tempdir().unwrap();
-    let run = trained(dir.path(), &VIEWS.iter().fold(CLIP.to_owned(), |config, (from, to)| {
-        assert!(config.contains(from), "{from}");
-        config.replace(from, to)
-    }));
+    let run = trained(
+        dir.path(),
+        &VIEWS.iter().fold(CLIP.to_owned(), |config, (from, to)| {
+            assert!(config.contains(from), "{from}");
+            config.replace(from, to)
+        }),
+    );
     let video = write_frames(&dir.path().join("video"), 5);
     let views = write_frames(&dir.path().join("views"), 3);
     let out = |name: &str| dir.path().join(name);
     let made = |name: &str, more: &[&str]| {
         let args = [&["--video", &video, "--format", "png", "--format", "gif"], more].concat();
         sample(&run, &out(name), &args).succeeds();
-        let frame = |view: usize, time: usize| {
-            opened(&out(name).join(format!("sample-0-view-{view:02}/{time:04}.png")))
-        };
+        let frame =
+            |view: usize, time: usize| opened(&out(name).join(format!("sample-0-view-{view:02}/{time:04}.png")));
         [frame(0, 0), frame(2, 4), frame(1, 2)]
     };
     let rolling = made("a", &[]);
@@ -257,7 +272,13 @@ fn views_are_made_of_all_frames_of_a_video() {
     let anchored = made("d", &["--reference-views", &views]);
     assert_eq!(anchored[0], opened(&dir.path().join("views/00.png")), "what is given is kept");
     assert!(anchored[1] != made("e", &["--reference-views", &views, "--windows", "rolling"])[1]);
-    assert_eq!(num_frames(&{ made("f", &["--video-stride", "2"]); out("f/sample-0-grid.gif") }), 3);
+    assert_eq!(
+        num_frames(&{
+            made("f", &["--video-stride", "2"]);
+            out("f/sample-0-grid.gif")
+        }),
+        3
+    );
 
     let orbit = dir.path().join("orbit");
     train(&orbit, &["train.steps=1"], &[]).succeeds();
@@ -268,6 +289,10 @@ fn views_are_made_of_all_frames_of_a_video() {
     fails(&["--video", &video, "--reference-views", &video], 2, &["5 reference views are given", "3 views"]);
     fails(&["--video", &video, "--video-frames", "1"], 5, &["the video has 1 frames, and the model makes 2 at once"]);
     fails(&["--image", &format!("{video}/00.png")], 2, &["3 views of 2 frames of a video at once; give a video"]);
-    fails(&["--video", &video, "--orbit-run", run.to_str().unwrap()], 2, &["name the run of a model that makes orbits"]);
+    fails(
+        &["--video", &video, "--orbit-run", run.to_str().unwrap()],
+        2,
+        &["name the run of a model that makes orbits"],
+    );
     fails(&["--reference-views", &views], 2, &["--video"]);
 }

@@ -49,11 +49,11 @@ pub struct GivenArgs {
     conditions: Vec<(String, String)>,
     /// Elevations of the views, degrees over the horizon: one for all, or one a view; with a video also the input's own and
     /// then one a view. Those of the data source if not given.
-    #[arg(long, value_name = "DEG,..", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "DEG,..", value_delimiter = ',', allow_hyphen_values = true)]
     elevations: Option<Vec<f64>>,
     /// Azimuths of the views, degrees counter-clockwise seen from above, one a view, the input's own among them for an orbit.
     /// Those of the data source if not given.
-    #[arg(long, value_name = "DEG,..", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "DEG,..", value_delimiter = ',', allow_hyphen_values = true)]
     azimuths: Option<Vec<f64>>,
     /// A folder with a picture of each view of the video's first frame, in the order of the views.
     #[arg(long, value_name = "FOLDER", requires = "video", conflicts_with = "orbit_run")]
@@ -268,11 +268,11 @@ fn with_input(mut pictures: Vec<RgbImage>, views: &ViewsLayout, first: &RgbImage
 
 impl Request {
     /// The same with the views of the video's first frame from an orbit.
-    pub fn with_orbit(self, mut orbit: TrainedRun, steps: &mut Steps<'_>) -> Result<Self, Failure> {
+    pub fn with_orbit(self, layout: &Layout, mut orbit: TrainedRun, steps: &mut Steps<'_>) -> Result<Self, Failure> {
         let Request::Video(mut video) = self else { return Ok(self) };
         let elevation = video.views.cond_place.elevation.to_degrees();
         let mut progress = |step, total, sigma| steps.done(step, total, sigma);
-        let made = orbit.orbit_views(&video.frames[0], &video.views.places, elevation, &mut progress)?;
+        let made = orbit.orbit_views(layout, &video.frames[0], &video.views.places, elevation, &mut progress)?;
         let numbers: Vec<String> = made.iter().map(|(view, _)| view.to_string()).collect();
         tracing::info!("reference views are views {} of the orbit", numbers.join(", "));
         let size = [video.frames[0].height(), video.frames[0].width()];

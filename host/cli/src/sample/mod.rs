@@ -91,7 +91,8 @@ impl Sample {
             Some(orbit) => {
                 let settings = SampleSettings { seed: Some(saved.seed()), ..SampleSettings::default() };
                 let orbit = SavedRun::open(orbit, &settings, &self.plugins.plugin_dirs, &Environment::read())?;
-                let request = request.with_orbit(orbit.build()?, &mut steps);
+                let layout = orbit.layout()?;
+                let request = request.with_orbit(&layout, orbit.build()?, &mut steps);
                 if let Some(signal) = signals.received() {
                     return Ok(exit_of(signal));
                 }

@@ -184,18 +184,18 @@ impl TrainedRun {
     }
 
     /// The views of an orbit around what `picture` shows that are nearest to `places`, with their numbers in the orbit. The
-    /// orbit is at the elevation `elevation_deg`.
+    /// run's scenes are orbits of this layout; it is made at the elevation `elevation_deg`.
     ///
     /// # Errors
     /// When the run does not make orbits, or as [`TrainedRun::sample`].
     pub fn orbit_views(
         &mut self,
+        layout: &Layout,
         picture: &RgbImage,
         places: &[Place],
         elevation_deg: f64,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<(usize, RgbImage)>, AssembleError> {
-        let layout = Layout::of(&self.config.data.source)?;
         let orbit = match &layout.form {
             Form::Views(views) if views.num_times == 1 => views.clone().seen_from(Some(&[elevation_deg]), None)?,
             _ => {

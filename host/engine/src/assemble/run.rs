@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use anneal_torch::random::Stream;
 use serde_json::Value;
 use tch::{Device, Tensor};
 
 use super::{AssembleError, Place, Project, build_model, device};
-use crate::config::{EmbedderConfig, Environment, Files, KindOfRun, PluginKind, PluginUse, RunConfig, kind_of_run};
+use crate::config::{
+    EmbedderConfig, Environment, Files, KindOfRun, PluginKind, PluginUse, RunConfig, SourceConfig, kind_of_run,
+};
 use crate::data::given::{GivenError, Layout};
 use crate::data::{self, Batch};
 use crate::diffusion::{Model, Progress, Sampling};
@@ -120,12 +123,21 @@ impl SavedRun {
         self.seed
     }
 
-    /// What the run's scenes are.
+    /// What the run's scenes are. Tar shards are opened to see it, where the settings do not say it.
     ///
     /// # Errors
     /// When pictures cannot be brought into the form of its data source's scenes.
-    pub fn layout(&self) -> Result<Layout, GivenError> {
-        Layout::of(&self.config().data.source)
+    pub fn layout(&self) -> Result<Layout, AssembleError> {
+        let source = &self.config().data.source;
+        match source {
+            SourceConfig::Webdataset(shards) if shards.clip.is_none() => {
+                let opened = data::open(&self.config().data)?;
+                let sample =
+                    opened.sample(0, &mut Stream::new(self.seed, "augment", 0, 0)).map_err(GivenError::from)?;
+                Ok(Layout::of_sample("webdataset", &sample)?)
+            }
+            source => Ok(Layout::of(source)?),
+        }
     }
 
     /// Scenes of the run's data source, whose conditions can be sampled under.

@@ -1,8 +1,9 @@
 //! What the scenes of a source are, by its settings.
 
-use std::f64::consts::TAU;
+use std::f64::consts::{FRAC_PI_2, TAU};
 
 use super::super::views::{Place, azimuth_of, cond_idx, turn};
+use super::super::{Sample, Values};
 use super::GivenError;
 use crate::config::{CondView, MeshOrbitConfig, MultiviewDirConfig, Polar, SourceConfig};
 
@@ -100,6 +101,47 @@ impl Layout {
                 Self { size: [source.size; 2], form: Form::Views(of_folders(source)) }
             }
         })
+    }
+
+    /// The layout of scenes like `sample`, for sources whose settings do not say it. Its cameras are taken as they are.
+    ///
+    /// # Errors
+    /// When the sample is one image, or its views have no angles.
+    pub fn of_sample(kind: &'static str, sample: &Sample) -> Result<Self, GivenError> {
+        let no_form = |reason: &str| Err(GivenError::NoForm { kind, reason: reason.to_owned() });
+        let floats = |entry: &str| match sample.tensors.get(entry).map(|entry| &entry.values) {
+            Some(Values::F32(values)) => values.as_slice(),
+            _ => &[],
+        };
+        let Some([frames, _, rows, columns]) = sample.tensors.get("image").map(|image| image.shape.as_slice()) else {
+            return no_form("they have no entry `image` of pictures");
+        };
+        let (size, frames) = ([*rows as u32, *columns as u32], *frames as usize);
+        let Some(&num_views) = sample.integers.get("num_views") else {
+            let fps = floats("fps_id").first().map_or(FPS, |fps_id| f64::from(*fps_id) + 1.0);
+            let clip = ClipLayout { num_frames: frames, fps, motion_bucket: MOTION_BUCKET };
+            return if frames > 1 {
+                Ok(Self { size, form: Form::Clip(clip) })
+            } else {
+                no_form("they are single images")
+            };
+        };
+        let num_views = num_views.max(1) as usize;
+        let (azimuths, polars) = (floats("azimuth_rad"), floats("polar_rad"));
+        if azimuths.len() < num_views || polars.len() < num_views {
+            return no_form("their views have no entries `azimuth_rad` and `polar_rad`");
+        }
+        let angles = azimuths.iter().zip(polars).take(num_views);
+        let place = |(azimuth, polar): (&f32, &f32)| Place {
+            azimuth: f64::from(*azimuth),
+            elevation: FRAC_PI_2 - f64::from(*polar),
+        };
+        let places: Vec<Place> = angles.map(place).collect();
+        let cond_idx = places.iter().position(|place| place.azimuth == 0.0);
+        let cond_place = cond_idx.map_or(Place { azimuth: 0.0, elevation: 0.0 }, |cond| places[cond]);
+        let (num_times, has_rays) = (frames / num_views, sample.tensors.contains_key("camera"));
+        let polar = Polar::Absolute;
+        Ok(Self { size, form: Form::Views(ViewsLayout { num_times, places, cond_place, cond_idx, polar, has_rays }) })
     }
 
     /// What the model makes, in words.

@@ -131,6 +131,27 @@ fn sources_say_what_their_scenes_are() {
 }
 
 #[test]
+fn a_scene_says_what_others_of_its_source_are() {
+    for toml in [ORBIT, APART] {
+        let layout = views(toml);
+        let frames = vec![0.0; layout.num_times * 192];
+        let of = Layout::of_sample("webdataset", &views_scene([8, 8], frames.clone(), None, &layout)).unwrap();
+        let Form::Views(seen) = of.form else { panic!("views") };
+        assert_eq!((of.size, seen.num_times, seen.cond_idx), ([8, 8], layout.num_times, layout.cond_idx));
+        let (again, first) =
+            (views_scene([8, 8], frames.clone(), None, &seen), views_scene([8, 8], frames, None, &layout));
+        assert_eq!(again.tensors["azimuth_rad"], first.tensors["azimuth_rad"]);
+        let apart = floats(&again, "polar_rad").iter().zip(floats(&first, "polar_rad")).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-6);
+    }
+    let clip = ClipLayout { num_frames: 3, fps: 12.0, motion_bucket: 127 };
+    let sample = clip_scene(&RgbImage::new(8, 8), &clip);
+    assert_eq!(Layout::of_sample("webdataset", &sample).unwrap().form, Form::Clip(clip));
+    let image = clip_scene(&RgbImage::new(8, 8), &ClipLayout { num_frames: 1, fps: 7.0, motion_bucket: 127 });
+    assert!(Layout::of_sample("webdataset", &image).unwrap_err().to_string().ends_with("they are single images"));
+}
+
+#[test]
 fn cameras_are_where_they_are_said_to_be() {
     let orbit = views(ORBIT);
     let seen = orbit.clone().seen_from(Some(&[5.0, 10.0, 15.0, 20.0]), Some(&[-80.0, 190.0, 280.0, 10.0])).unwrap();
