@@ -42,6 +42,7 @@ adm_in_channels = 16
 context_dim = 8
 use_linear_in_transformer = true
 use_spatial_context = true
+use_scale_shift_norm = true
 merge_strategy = "learned_with_images"
 video_kernel_size = [3, 1, 1]
 
@@ -78,10 +79,10 @@ weighting = { plugin = "v" }
 
 [optimizer]
 kind = "adamw"
-learning_rate = 1e-3
+learning_rate = 1e-2
 
 [train]
-steps = 1
+steps = 12
 
 [sampling]
 num_steps = 2
@@ -113,9 +114,9 @@ const VIEWS: [(&str, &str); 7] = [
 ];
 
 const MERGE: &str = "time_block_merge_strategy = \"learned_with_images\"\ntime_kernel_size = [3, 1, 1]\n\
-    time_mix_legacy = false\nuse_motion_attention = true\nuse_spatial_transformer = true\nuse_scale_shift_norm = true";
+    time_mix_legacy = false\nuse_motion_attention = true\nuse_spatial_transformer = true";
 
-/// Trains a config for a step.
+/// Trains a config for as many steps as it takes for its conditions to be seen in the pictures.
 fn trained(dir: &Path, config: &str) -> PathBuf {
     let config = config.replace("PLUGINS", &path("target/plugins")).replace("FOX", &path("target/data/fox/Fox.gltf"));
     let file = dir.join("config.toml");
@@ -156,7 +157,7 @@ fn write_frames(folder: &Path, count: u8) -> String {
 fn an_orbit_is_made_of_a_picture() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    train(&run, &["train.steps=2", "ema.decay=0.5"], &[]).succeeds();
+    train(&run, &["train.steps=12", "optimizer.learning_rate=1e-2", "ema.decay=0.5"], &[]).succeeds();
     let picture = dir.path().join("cup.png");
     let mut cup = RgbaImage::from_pixel(32, 24, Rgba([0, 0, 0, 0]));
     (0..100).for_each(|i| cup.put_pixel(10 + i % 10, 6 + i / 10, Rgba([200, 40, 40, 255])));

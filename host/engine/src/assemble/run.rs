@@ -1,6 +1,6 @@
 //! A trained run, opened to be sampled from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anneal_torch::random::Stream;
@@ -196,8 +196,8 @@ fn set_cond_aug(project: &mut Project<RunConfig>, sigma: f64) -> Result<(), Asse
         entry.is_some_and(|entry| entry.schema().pointer("/properties/noise_sigma").is_some())
     };
     let embedders = &mut project.loaded.config.model.embedders;
-    let known: Vec<String> = embedders.iter().flat_map(EmbedderConfig::keys).cloned().collect();
-    let mut noised = known.iter().any(|entry| entry == "cond_aug");
+    let known: BTreeSet<String> = embedders.iter().flat_map(EmbedderConfig::keys).cloned().collect();
+    let mut noised = known.contains("cond_aug");
     for used in embedders.iter_mut().filter(|used| takes_noise(&used.plugin)) {
         // An embedder that was trained without noise is told of none.
         if used.params.iter().any(|(key, value)| key.starts_with("noise_") && !value.is_null()) {
@@ -208,7 +208,7 @@ fn set_cond_aug(project: &mut Project<RunConfig>, sigma: f64) -> Result<(), Asse
     if noised {
         return Ok(());
     }
-    Err(GivenError::UnknownEntry { entry: "cond_aug".to_owned(), known }.into())
+    Err(GivenError::UnknownEntry { entry: "cond_aug".to_owned(), known: known.into_iter().collect() }.into())
 }
 
 /// The checkpoint of the run in `dir` at `step`, or its newest.
