@@ -41,7 +41,7 @@ fn tensors(dir: &Path, step: u64, file: &str) -> HashMap<String, tch::Tensor> {
 }
 
 /// The networks of the perceptual distance as they start, in a file.
-fn lpips_file(dir: &Path) -> String {
+pub fn lpips_file(dir: &Path) -> String {
     let params = Params::new(Device::Cpu, 1);
     Lpips::new(&params.root());
     let named: Vec<Named> =
@@ -216,6 +216,48 @@ fn what_only_shows_when_it_is_built_is_told_before_the_first_step() {
     let dir = tempfile::tempdir().unwrap();
     train_small(dir.path(), &[&lpips], &[])
         .fails(6, &["the perceptual distance are missing", "prefix = \"loss.perceptual_loss.\""]);
+}
+
+#[test]
+fn samples_are_compared_by_lpips_too() {
+    let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lpips =
+        format!("validation.lpips={{weights=\"{}\",prefix=\"loss.perceptual_loss.\"}}", lpips_file(folder.path()));
+    let few =
+        ["validation.every_steps=4", "validation.scenes=1", "validation.mean_scenes=3", "validation.sigmas=[1.0]"];
+    train(dir.path(), &[&few[..], &[&lpips]].concat(), &[]).succeeds();
+    let text = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
+    let scores: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for name in ["lpips", "lpips_copy", "lpips_mean"] {
+        assert!(scores[name].as_f64().unwrap() > 0.0, "{name}: {scores}");
+    }
+}
+
+/// Small twins in a chain: the first stage that the others name in their configs, and each of them on it.
+#[test]
+fn the_tiny_twins_train_on_the_tiny_autoencoder() {
+    let stage = tempfile::tempdir().unwrap();
+    let short = ["train.steps=1", "train.checkpoint_every_steps=1", "logging.preview_every_steps=1000"];
+    let run = |config: &str, dir: &Path, sets: &[String]| {
+        let mut args = vec!["train".to_owned(), path(config), "--quiet".to_owned()];
+        let own = [format!("run.dir={}", dir.display()), "run.device=cpu".to_owned(), "run.threads=1".to_owned()];
+        for set in short.iter().map(|set| (*set).to_owned()).chain(own).chain(sets.iter().cloned()) {
+            args.extend(["--set".to_owned(), set]);
+        }
+        anneal(&args.iter().map(String::as_str).collect::<Vec<_>>()).succeeds();
+    };
+    run("configs/autoencoder_tiny.toml", stage.path(), &[]);
+    for (name, with_weights) in [("sv3d_tiny", &[0][..]), ("sv4d_tiny", &[1, 5])] {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = with_weights.iter().map(|idx| format!("model.embedders.{idx}.weights"));
+        let weights = keys.chain(["model.first_stage.weights".to_owned()]);
+        let mut sets: Vec<String> = weights.map(|key| format!("{key}={}", stage.path().display())).collect();
+        sets.extend(["validation.scenes=1", "validation.mean_scenes=1", "sampling.num_steps=1"].map(str::to_owned));
+        run(&format!("configs/{name}.toml"), dir.path(), &sets);
+        let text = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
+        let scores: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(scores["psnr"].is_f64() && scores["psnr_copy"].is_f64(), "{name}: {scores}");
+    }
 }
 
 #[test]

@@ -67,6 +67,48 @@ fn at_least_25_plugin_entries_are_listed_with_kind_runtime_and_version() {
 }
 
 #[test]
+fn a_plan_needs_neither_files_nor_data() {
+    // Fine-tuning from weights that are not there, on clips that are not there.
+    let config = path("configs/finetune/svd.toml");
+    let plugins = path("target/plugins");
+    let plan = |more: &[&str]| anneal(&[&["plan", &config, "--plugin-dir", &plugins], more].concat()).succeeds().out;
+    let table = plan(&[]);
+    for text in ["1,524,623,082", "moments of the optimizer", "a checkpoint is"] {
+        assert!(table.contains(text), "{text:?} is not in {table}");
+    }
+    let json =
+        |more: &[&str]| -> serde_json::Value { serde_json::from_str(&plan(&[&["--json"], more].concat())).unwrap() };
+    let whole = json(&["--set", "model.trainable=[\"*\"]"]);
+    let network = |plan: &serde_json::Value, what: &str| {
+        let parts = plan["parts"].as_array().unwrap();
+        parts.iter().find(|part| part["name"] == "network").unwrap()[what].as_u64().unwrap()
+    };
+    assert_eq!(network(&whole, "parameters"), 1_524_623_082);
+    assert_eq!(network(&whole, "trained"), 1_524_623_082);
+    let temporal = json(&["--set", "model.trainable=[\"temporal\"]"]);
+    assert!(network(&temporal, "trained") < 700_000_000);
+    // Four bytes for each parameter that moves.
+    let bytes = |plan: &serde_json::Value, what: &str| plan["bytes"][what].as_u64().unwrap();
+    assert_eq!(bytes(&temporal, "gradients"), 4 * network(&temporal, "trained"));
+    assert!(bytes(&temporal, "moments") < bytes(&whole, "moments"));
+    anneal(&["config", "check", &config, "--plugin-dir", &plugins]).fails(3, &["svd"]);
+}
+
+#[test]
+fn the_schema_of_an_autoencoders_config_is_another() {
+    let schema = |more: &[&str]| -> serde_json::Value {
+        let plugins = path("target/plugins");
+        let args = [&["config", "schema", "--plugin-dir", &plugins], more].concat();
+        serde_json::from_str(&anneal(&args).succeeds().out).unwrap()
+    };
+    let (diffusion, autoencoder) = (schema(&[]), schema(&["--autoencoder"]));
+    let has = |schema: &serde_json::Value, name: &str| schema["properties"].get(name).is_some();
+    assert!(has(&diffusion, "model") && !has(&diffusion, "autoencoder"));
+    assert!(has(&autoencoder, "autoencoder") && !has(&autoencoder, "model"));
+    assert!(autoencoder.to_string().contains("discriminator") && !diffusion.to_string().contains("discriminator"));
+}
+
+#[test]
 fn the_schema_knows_the_plugins_settings() {
     let ran = anneal(&["config", "schema", "--plugin-dir", &path("target/plugins")]).succeeds();
     let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();

@@ -9,6 +9,7 @@ mod demo;
 mod embedder_weights;
 mod faults;
 mod options;
+mod recipes;
 mod resume;
 mod run;
 mod sampling;

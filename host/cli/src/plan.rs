@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
   anneal plan configs/svd.toml
   anneal plan configs/svd.toml --set model.trainable='[\"temporal\"]' --json
 
-Needs neither the memory nor the data. Activations are not counted: they come on top of what stays for the whole run.")]
+Needs neither the memory, nor the data, nor the files of weights that the config names. Activations are not counted: they come on top of what stays for the whole run.")]
 pub struct Plan {
     #[command(flatten)]
     config: ConfigArgs,

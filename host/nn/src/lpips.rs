@@ -13,9 +13,6 @@ const SLICES: [(i64, &[usize]); 5] =
 const SHIFT: [f32; 3] = [-0.030, -0.088, -0.188];
 const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
 
-/// Fewest rows and columns: four halvings are between the slices.
-const SMALLEST: i64 = 16;
-
 /// The distance between features of two pictures, weighted as people judge.
 ///
 /// Upstream's drops half of the weighted features at random while a model trains, because its dropout wakes up with the
@@ -27,6 +24,9 @@ pub struct Lpips {
 }
 
 impl Lpips {
+    /// Fewest rows and columns of a picture: four halvings are between the slices.
+    pub const SMALLEST: i64 = 16;
+
     /// Keys `net.slice1.0.weight` and so on, and the weights of channels `lin0.model.1.weight` and so on.
     pub fn new(path: &Path) -> Self {
         let net = path.sub("net");
@@ -68,7 +68,7 @@ impl Lpips {
 
     /// Whether pictures of `h` rows and `w` columns are large enough.
     pub fn fits(h: i64, w: i64) -> bool {
-        h.min(w) >= SMALLEST
+        h.min(w) >= Self::SMALLEST
     }
 
     fn features(&self, x: &Tensor) -> Vec<Tensor> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::labelled::{Cifar10Config, IdxConfig};
 use super::sources::{MultiviewDirConfig, Polar, VideoDirConfig, VideoListConfig, WebdatasetConfig};
 
 /// Where batches come from and how they are loaded.
@@ -65,6 +66,10 @@ pub enum BadSample {
 pub enum SourceConfig {
     /// The embedded emoji images with their names.
     Emoji(EmojiConfig),
+    /// Grey images and labels in MNIST's format.
+    Idx(IdxConfig),
+    /// CIFAR-10.
+    Cifar10(Cifar10Config),
     /// Rendered orbits of a glTF or OBJ model.
     MeshOrbit(MeshOrbitConfig),
     /// A folder of clips as numbered images.

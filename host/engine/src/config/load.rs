@@ -9,7 +9,7 @@ use super::document::Node;
 use super::kind::AUTOENCODER;
 use super::paths::Files;
 use super::problem::{Problem, Problems};
-use super::schema::plugin_tables;
+use super::schema::{PATH_MARK, plugin_tables};
 use super::{KindOfRun, RunConfig, RunKind, layers, shape};
 
 /// A checked config that remembers where each setting was written.
@@ -34,8 +34,8 @@ pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Probl
     load_with(path, sets, Files::Needed, |_| Vec::new())
 }
 
-/// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings beside the others. They are made
-/// whenever the config can be read, also where it has faults.
+/// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings
+/// beside the others. They are made whenever the config can be read, also where it has faults.
 ///
 /// # Errors
 /// As [`load`], and what `more` finds.
@@ -80,6 +80,17 @@ pub fn load_with<C: RunKind>(
 /// What the config at `path`, with `sets` on top, is about.
 ///
 /// # Errors
+/// Takes the files of `value` that are not there and that `schema` does not require out of it.
+fn leave_out_lacking(value: &mut Value, schema: &Value) {
+    let required = |key: &str| schema["required"].as_array().into_iter().flatten().any(|name| name == key);
+    let Some(settings) = value.as_object_mut() else { return };
+    settings.retain(|key, setting| {
+        let is_file = schema["properties"][key].get(PATH_MARK).is_some_and(|mark| mark == "file");
+        let lacks = setting.as_str().is_some_and(|path| !Path::new(path).exists());
+        !(is_file && lacks) || required(key)
+    });
+}
+
 /// Faults of syntax, and files that cannot be read.
 pub fn kind_of_run(path: &Path, sets: &[String]) -> Result<KindOfRun, Problems> {
     let mut problems = Vec::new();
@@ -98,7 +109,8 @@ impl<C: RunKind> Loaded<C> {
     }
 
     /// Checks the plugin's table at `pointer` against the schema of the plugin's own settings, writes the schema's
-    /// defaults into [`Loaded::config`], and makes its paths (`"x-anneal-path": "file"`) absolute.
+    /// defaults into [`Loaded::config`], and makes its paths (`"x-anneal-path": "file"`) absolute. Where files may lack,
+    /// a plugin is not told of those that do and that it can do without.
     ///
     /// Returns what is wrong; the config is unchanged then.
     pub fn check_plugin(&mut self, pointer: &str, schema: &Value) -> Vec<Problem> {
@@ -116,6 +128,9 @@ impl<C: RunKind> Loaded<C> {
         let (mut value, problems) = shape::check(node, &table, &at, &table, self.files);
         if !problems.is_empty() {
             return problems;
+        }
+        if self.files == Files::MayLack {
+            leave_out_lacking(&mut value, schema);
         }
         fill_defaults(&mut value, &table);
         let problems = self.check_by_validator(pointer, &value, &host, schema);

@@ -9,6 +9,7 @@ mod document;
 mod environment;
 mod first_stage;
 mod kind;
+mod labelled;
 mod layers;
 mod load;
 mod model;
@@ -35,6 +36,7 @@ pub use data::{
 pub use environment::Environment;
 pub use first_stage::{EngineFirstStage, FirstStageConfig, KlFirstStage};
 pub use kind::{KindOfRun, RunKind};
+pub use labelled::{Cifar10Config, IdxConfig};
 pub use load::{Loaded, kind_of_run, load, load_with};
 pub use model::{
     DenoiserConfig, Distance, LossConfig, LpipsConfig, ModelConfig, NetworkConfig, ScalingConfig, SigmaPer, UcgPer,

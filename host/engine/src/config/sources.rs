@@ -65,7 +65,8 @@ pub struct ClipConfig {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub reverse_rate: f64,
-    /// Part of each video that clips are cut from, from 0 (its start) to 1 (its end); the rest is for validation.
+    /// Part of each video that clips are cut from, from 0 (its start, or `start_s` in a list) to 1 (its end, or `end_s`);
+    /// the rest is for validation.
     #[serde(default = "whole")]
     #[schemars(inner(range(min = 0.0, max = 1.0)))]
     pub within: [f64; 2],

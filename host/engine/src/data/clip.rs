@@ -69,7 +69,7 @@ pub(super) fn check(clip: &ClipConfig) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Draws a clip from the seconds `seconds` of a video, and decodes it.
+/// Draws a clip from the seconds `seconds` of a video, and there from the part `within`, and decodes it.
 ///
 /// It has `image` `[t, 3, h, w]` and `cond_image` `[1, 3, h, w]` (its first frame), both in `[-1, 1]`; `fps_id` `[t]`,
 /// its frames a second less one, as SVD counts; `motion_bucket_id` `[t]`, 0 to 255; `image_only_indicator` `[1, t]`; and
@@ -88,9 +88,8 @@ pub(super) fn cut(
     let rate = clip.fps.unwrap_or(own);
     // Frames of the video at the clip's rate; the last of its own frames lasts as long as the others.
     let total = footage.num_frames() as f64 * rate / own;
-    let [start, end] = [0, 1].map(|i| clip.within[i] * total);
-    let low = start.max(seconds[0] * rate);
-    let high = end.min(seconds[1] * rate).min(total);
+    let [start, end] = [seconds[0] * rate, (seconds[1] * rate).min(total)];
+    let [low, high] = clip.within.map(|part| start + part * (end - start));
     // Products of floats miss whole numbers by a little.
     let range = (low - 1e-6).ceil().max(0.0) as usize..(high + 1e-6).floor().max(0.0) as usize;
     let got = range.len();
@@ -203,6 +202,9 @@ mod tests {
             cuts(&footage(8, 4.0), &clip("num_frames = 2"), [0.5, 1.25]),
             [[2, 3], [3, 4]].map(Vec::from).into()
         );
+        // A part of the seconds, not of the whole.
+        assert_eq!(cuts(&footage(8, 4.0), &second_half, [0.5, 1.5]), [[4, 5]].map(Vec::from).into());
+        assert_eq!(cuts(&footage(8, 4.0), &first_half, [0.5, 9.0]), [[2, 3], [3, 4]].map(Vec::from).into());
     }
 
     #[test]

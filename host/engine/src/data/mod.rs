@@ -8,6 +8,7 @@ mod draw;
 mod threads;
 mod pixels;
 mod emoji;
+mod labelled;
 mod frames_dir;
 mod footage;
 mod clip;
@@ -36,6 +37,7 @@ pub use batch::Batch;
 pub use emoji::Emoji;
 pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
+pub use labelled::Labelled;
 pub use loader::{Loader, Share, preview_batch, single_scenes};
 pub use mesh_orbit::MeshOrbit;
 pub use multiview_dir::MultiviewDir;
@@ -55,6 +57,8 @@ use crate::config::{DataConfig, SourceConfig};
 pub fn open(config: &DataConfig) -> Result<Arc<dyn Source>, DataError> {
     Ok(match &config.source {
         SourceConfig::Emoji(source) => Arc::new(Emoji::open(source)?),
+        SourceConfig::Idx(source) => Arc::new(Labelled::idx(source)?),
+        SourceConfig::Cifar10(source) => Arc::new(Labelled::cifar10(source)?),
         SourceConfig::MeshOrbit(source) => Arc::new(MeshOrbit::open(source)?),
         SourceConfig::FramesDir(source) => Arc::new(FramesDir::open(source, config.on_bad_sample)?),
         SourceConfig::Webdataset(source) => Arc::new(Webdataset::open(source, config.on_bad_sample)?),

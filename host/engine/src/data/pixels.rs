@@ -24,6 +24,14 @@ pub(super) fn size(path: &Path) -> Result<[u32; 2], SampleError> {
     Ok([size.1, size.0])
 }
 
+/// Rows and columns of an image in memory, without decoding it. `place` is where it is from.
+pub(super) fn size_of(bytes: &[u8], place: &Path) -> Result<[u32; 2], SampleError> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let reader = reader.map_err(|source| SampleError::Read { path: place.to_owned(), source })?;
+    let size = reader.into_dimensions().map_err(|source| SampleError::Decode { path: place.to_owned(), source })?;
+    Ok([size.1, size.0])
+}
+
 /// Decodes an image in memory, its format told by its content; transparent parts become white. `place` is where it is
 /// from.
 pub(super) fn decode(bytes: &[u8], place: &Path) -> Result<RgbImage, SampleError> {

@@ -48,6 +48,37 @@ fn networks_and_encoders_have_the_published_numbers_of_parameters() {
 }
 
 #[test]
+fn image_recipes_are_assembled() {
+    for variant in ["", "_ema", "_l1_loss", "_discrete_eps"] {
+        let plan = plan(&format!("mnist_cond{variant}.toml"), &[]);
+        assert_eq!(part(&plan, "network"), (2_600_705, 2_600_705), "{variant}");
+        assert_eq!(part(&plan, "embedder 0 (class)"), (1280, 1280));
+        assert_eq!(plan.ema > 0, variant == "_ema");
+    }
+    // Neither the layers that take a class in, nor the classes.
+    let without = plan("mnist.toml", &[]);
+    assert_eq!(part(&without, "network").0, 2_600_705 - (128 * 128 + 128) * 2);
+    assert_eq!(without.scenes, 2340 * 512);
+    // Three channels in and out, in place of one.
+    assert_eq!(part(&plan("cifar10_cond.toml", &[]), "network").0, 2_600_705 + 2 * (2 * 32 * 9) + 2);
+
+    let autoencoder = |config: &str| part(&plan(config, &[]), "first stage").0;
+    let imagenet = plan("imagenet-f8_cond.toml", &[]);
+    assert_eq!(part(&imagenet, "embedder 0 (class)"), (1000 * 1024, 1000 * 1024));
+    assert_eq!(autoencoder("imagenet-f8_cond.toml"), 83_653_863);
+    for (config, legacy) in [("txt2img-clipl.toml", false), ("txt2img-clipl-legacy-ucg.toml", true)] {
+        let text = plan(config, &[]);
+        // CLIP ViT-L/14's text half.
+        assert_eq!(part(&text, "embedder 0 (clip-text)"), (123_060_480, 0), "{config}");
+        let AnyProject::Diffusion(project) = open(config, &[]) else { panic!("{config} is of another kind") };
+        assert_eq!(project.config().model.embedders[0].legacy_ucg_value.is_some(), legacy);
+    }
+    let trained = plan("autoencoder_kl.toml", &[]);
+    assert_eq!(part(&trained, "loss"), (1, 1));
+    assert!(part(&trained, "encoder").0 > 34_000_000 && part(&trained, "discriminator").1 > 2_000_000);
+}
+
+#[test]
 fn the_layers_over_frames_alone_are_656_million() {
     let whole = plan("svd.toml", &[]);
     let temporal = plan("svd.toml", &["model.trainable=[\"temporal\"]"]);

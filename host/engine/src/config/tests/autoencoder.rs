@@ -93,4 +93,8 @@ fn what_does_not_fit_is_blamed_on_its_key() {
     assert_eq!(blamed(&house, NAME, &[lpips, &weights]), Vec::<String>::new());
     let small = ["data.source.size=8", "loss.discriminator.network.n_layers=1", lpips, &weights];
     assert_eq!(blamed(&house, NAME, &small), ["loss.lpips"]);
+    let lpips = format!("validation.lpips={{weights=\"{}\"}}", house.root().join("vgg.safetensors").display());
+    assert_eq!(blamed(&house, NAME, &[&lpips, "validation.source.size=8"]), ["validation.lpips"]);
+    assert_eq!(blamed(&house, NAME, &["validation.source.size=66"]), ["validation.source.size"]);
+    assert_eq!(blamed(&house, NAME, &[&lpips]), Vec::<String>::new());
 }

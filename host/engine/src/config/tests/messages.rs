@@ -1,6 +1,6 @@
 //! How faults look to people.
 
-use super::{House, ORBIT};
+use super::{CLASSES, House, ORBIT};
 
 fn with(replacements: &[(&str, &str)]) -> String {
     let mut text = ORBIT.to_owned();
@@ -110,6 +110,31 @@ fn settings_that_do_not_fit_each_other() {
 
     configs/orbit.toml:106:18: sampling.force_uc_zero.0: no embedder takes "cond_images"
     help: did you mean `cond_image`? It takes `cond_image`, `azimuth_rad` or `animation`
+    "#);
+}
+
+#[test]
+fn what_does_not_fit_is_found_in_held_out_scenes_too() {
+    let source = "source = { kind = \"mesh-orbit\", path = \"../target/data/fox/Fox.gltf\", size = 30, num_views = 7, \
+                  elevation_deg = [50.0, 40.0] }";
+    let complaint = with(&[("[sampling]", &format!("[validation]\nevery_steps = 5\n{source}\n\n[sampling]"))]);
+    insta::assert_snapshot!(complaint, @r#"
+    configs/orbit.toml:106:10: validation.source: a scene has 7 frames, but model.embedders.0.n_copies is 8
+    help: give it as many frames as the scenes that are trained on have
+
+    configs/orbit.toml:106:78: validation.source.size: the network halves its input until 4 pixels are one, and 30 is no multiple
+    help: use 28 or 32, or take a level out of `channel_mult`
+
+    configs/orbit.toml:106:113: validation.source.elevation_deg: the range starts at 50, above its end 40
+    help: write [40.0, 50.0]
+    "#);
+    let classes = "source = { kind = \"emoji\", size = 32, classes = [{ name = \"faces\", words = [\"face\"] }] }";
+    let house = House::new();
+    let text = CLASSES.replace("[sampling]", &format!("[validation]\nevery_steps = 5\n{classes}\n\n[sampling]"));
+    house.write("configs/a.toml", &text);
+    insta::assert_snapshot!(house.complaint("configs/a.toml", &[]), @r#"
+    configs/a.toml:89:49: validation.source.classes: has 1, but model.embedders.0.n_classes is 5
+    help: give it the classes that are trained on
     "#);
 }
 

@@ -54,6 +54,22 @@ fn defaults_and_paths_are_written_into_the_config() {
 }
 
 #[test]
+fn a_plugin_is_not_told_of_files_that_may_lack() {
+    let (house, _) = demo_with("{ plugin = \"edm\", sigma_min = 0.02, sigma_max = 80, table = \"none.toml\" }");
+    let path = house.root().join("configs/orbit.toml");
+    let table = |files: Files, schema: &serde_json::Value| {
+        let mut loaded: Loaded = load_with(&path, &[], files, |_| Vec::new()).unwrap();
+        let problems = loaded.check_plugin(PLACE, schema);
+        (problems.len(), loaded.config.sampling.discretization.params.get("table").cloned())
+    };
+    assert_eq!(table(Files::Needed, &schema()).0, 1);
+    assert_eq!(table(Files::MayLack, &schema()), (0, None));
+    let mut needed = schema();
+    needed["required"] = json!(["sigma_min", "sigma_max", "table"]);
+    assert!(table(Files::MayLack, &needed).1.is_some(), "the plugin cannot do without it");
+}
+
+#[test]
 fn faults_of_a_plugins_table_are_shown_at_their_place() {
     let table = "{ plugin = \"edm\", sigma_mim = 0.02, sigma_max = 0.0, rho = \"7\", mode = \"smoth\", table = \"x\" }";
     insta::assert_snapshot!(complaint(table), @r#"

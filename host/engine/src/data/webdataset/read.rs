@@ -20,6 +20,9 @@ use crate::data::{Entry, Sample, SampleError, Values, animation, clip, npy, pixe
 /// Name of the entry whose frames make a clip.
 const IMAGE: &str = "image";
 
+/// Entries of which a list of numbers is one row, as SDXL's conditions on sizes are.
+const TUPLES: [&str; 2] = ["original_size_as_tuple", "crop_coords_top_left"];
+
 /// Rows and columns of the sample's first picture of `image`; none when there is none that says it.
 pub(super) fn picture_size(shard: &Path, stored: &Stored) -> Option<[u32; 2]> {
     let is_image = |member: &&Member| {
@@ -176,7 +179,10 @@ impl<'a> Reader<'a> {
             _ if wanted => return Err("is neither a text nor numbers".to_owned()),
             _ => return Ok(()),
         };
-        let shape = vec![values.len() as i64];
+        let shape = match TUPLES.contains(&name) {
+            true => vec![1, values.len() as i64],
+            false => vec![values.len() as i64],
+        };
         let values = if self.config.classes.iter().any(|class| class == name) {
             let classes = values.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>();
             Values::I64(classes.ok_or("is a class, but no whole number")?)
@@ -238,11 +244,35 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Images::Pictures(members) => {
+                if let ([single], Some(Fit { size, resize: true })) = (&members[..], self.fit()) {
+                    self.size_and_crop(single, size)?;
+                }
                 let film = self.all(&members)?;
                 self.footage(&film, members[0], draw)
             }
             Images::Film(member) => self.film(member, draw),
         }
+    }
+
+    /// What SDXL is told of a picture that is scaled and cropped (Podell et al. 2023, section 2.2), unless the sample says
+    /// it itself: `original_size_as_tuple` `[1, 2]`, rows and columns before, and `crop_coords_top_left` `[1, 2]`, rows
+    /// and columns cut off at the top and the left after scaling.
+    fn size_and_crop(&mut self, member: &Member, [rows, columns]: [u32; 2]) -> Result<(), SampleError> {
+        let place = self.place(member);
+        let [own_rows, own_columns] = pixels::size_of(&self.bytes(member)?, &place)?.map(f64::from);
+        let scale = (f64::from(rows) / own_rows).max(f64::from(columns) / own_columns);
+        let cut = |own: f64, kept: u32| ((own * scale).round() - f64::from(kept)).max(0.0) / 2.0;
+        let crop = [cut(own_rows, rows), cut(own_columns, columns)].map(|cut| cut.floor() as f32);
+        let original = [own_rows as f32, own_columns as f32];
+        for (name, values) in TUPLES.into_iter().zip([original, crop]) {
+            let entries = &self.config.entries;
+            if (entries.is_empty() || entries.iter().any(|entry| entry == name))
+                && !self.sample.tensors.contains_key(name)
+            {
+                self.sample.put(name, Entry::f32(&[1, 2], values.to_vec()));
+            }
+        }
+        Ok(())
     }
 
     /// A video. The decoders read files, so it becomes one for as long as that takes.
