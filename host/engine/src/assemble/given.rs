@@ -69,7 +69,7 @@ impl GivenScene {
 fn is_class(source: &SourceConfig, entry: &str) -> bool {
     match source {
         SourceConfig::MeshOrbit(_) => entry == "animation",
-        SourceConfig::Emoji(_) => entry == "class",
+        SourceConfig::Emoji(_) | SourceConfig::Idx(_) | SourceConfig::Cifar10(_) => entry == "class",
         SourceConfig::Webdataset(source) => source.classes.iter().any(|class| class == entry),
         _ => false,
     }

@@ -14,6 +14,9 @@ const MOTION_BUCKET: u32 = 127;
 /// Elevation of views of which nothing else is known, degrees; SV3D's inference code has it so.
 const ELEVATION_DEG: f64 = 10.0;
 
+/// Why pictures of a source of single images make no scenes.
+const CLASSES: &str = "it conditions on classes, not on pictures";
+
 /// What a scene is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
@@ -77,7 +80,9 @@ impl Layout {
         };
         let no_form = |kind, reason: &str| Err(GivenError::NoForm { kind, reason: reason.to_owned() });
         Ok(match source {
-            SourceConfig::Emoji(_) => return no_form("emoji", "it conditions on classes, not on pictures"),
+            SourceConfig::Emoji(_) => return no_form("emoji", CLASSES),
+            SourceConfig::Idx(_) => return no_form("idx", CLASSES),
+            SourceConfig::Cifar10(_) => return no_form("cifar10", CLASSES),
             SourceConfig::FramesDir(source) => {
                 clip(source.size, source.num_frames, Some(source.fps / f64::from(source.stride)), None)
             }
