@@ -257,7 +257,46 @@ fn the_tiny_twins_train_on_the_tiny_autoencoder() {
         let text = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
         let scores: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(scores["psnr"].is_f64() && scores["psnr_copy"].is_f64(), "{name}: {scores}");
+        if name == "sv3d_tiny" {
+            trains_on_kept_moments(dir.path(), &sets);
+        }
     }
+}
+
+/// As the run in `dir`, from a cache: what it loses is the same.
+fn trains_on_kept_moments(dir: &Path, sets: &[String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = format!("model.cache={}", folder.path().join("kept").display());
+    let own = [format!("run.dir={}", folder.path().join("run").display()), cache];
+    let fixed = ["run.device=cpu", "run.threads=1", "train.steps=1", "validation.sample=false"].map(str::to_owned);
+    let config = path("configs/sv3d_tiny.toml");
+    let with = |verb: &[&str], more: &[String]| {
+        let mut args: Vec<String> = verb.iter().map(|word| (*word).to_owned()).collect();
+        args.extend([config.clone(), "--quiet".to_owned()]);
+        args.extend(fixed.iter().chain(&own).chain(sets).chain(more).flat_map(|set| ["--set".to_owned(), set.clone()]));
+        anneal(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    // An embedder of frames draws noise, which is marked; eight views have moments.
+    let filled = with(&["data", "cache", "--batches", "1"], &[]).succeeds();
+    assert_eq!(filled.out, "9 entries written, 0 were there\n");
+    let again = with(&["data", "cache", "--batches", "1"], &[]).succeeds();
+    assert_eq!(again.out, "0 entries written, 8 were there\n");
+    let trained = with(&["train"], &[]).succeeds();
+    let line = trained.out.lines().find(|line| line.starts_with("cache: ")).unwrap();
+    assert!(line.starts_with("cache: 8 of "), "{line}");
+    let loss = |dir: &Path| metrics(dir).pop().unwrap()["loss"].as_f64().unwrap();
+    let (plain, kept) = (loss(dir), loss(&folder.path().join("run")));
+    assert!((plain - kept).abs() < 1e-5 * plain, "{plain} {kept}");
+    // With other weights nothing fits.
+    let other = with(
+        &["train"],
+        &[
+            "run.dir=".to_owned() + &folder.path().join("other").display().to_string(),
+            "model.first_stage.ddconfig.num_res_blocks=2".to_owned(),
+        ],
+    );
+    assert!(other.out.contains("cache: 0 of ") || other.code != Some(0), "{other:?}");
+    with(&["data", "cache"], &["model.cache=/proc/none".to_owned()]).fails(1, &["cannot be written"]);
 }
 
 #[test]

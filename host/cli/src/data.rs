@@ -1,7 +1,8 @@
-//! `anneal data`: look at the batches as the trainer sees them, and write them as tar shards.
+//! `anneal data`: look at the batches as the trainer sees them, write them as tar shards, and keep what frozen parts make of them.
 
 use std::path::PathBuf;
 
+use anneal::assemble::AnyProject;
 use anneal::data::{self, Loader, Share};
 use anneal::logging::{batch_sheet, write_png};
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use tch::Device;
 
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
+use crate::signals::{Signals, exit_of};
 
 /// Look at the data.
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,17 @@ pub enum Data {
     /// Write one epoch of any source as tar shards, which the source `webdataset` reads.
     #[command(after_help = "Example: anneal data pack configs/demo.toml --out fox-orbits --shard-size 100")]
     Pack(Pack),
+    /// Compute once what the frozen parts of a model make of the data, for training to find in `model.cache`.
+    #[command(after_help = "Examples:
+  anneal data cache configs/sv3d_tiny.toml --set model.cache=cache --batches 200
+  anneal train configs/sv3d_tiny.toml --set model.cache=cache
+
+What is kept: the first stage's moments, picture by picture, and the embeddings of frozen embedders, scene by scene. An entry
+is found by the pixels or texts it was made from, the settings, the weights and the precision, so it is never stale: when one
+of them changes, training computes what it does not find. What is random is drawn anew in training; an embedder that draws
+random numbers is not kept. The batches are those of the run itself. Where a source draws clips or views at random, later
+epochs hold others.")]
+    Cache(Cache),
 }
 
 /// Arguments of `data preview`.
@@ -44,6 +57,19 @@ pub struct Preview {
     out: Option<PathBuf>,
 }
 
+/// Arguments of `data cache`.
+#[derive(Debug, Args)]
+pub struct Cache {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How many batches of the run, from its first on; an epoch's if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batches: Option<u64>,
+    /// No progress bar.
+    #[arg(long)]
+    quiet: bool,
+}
+
 /// Arguments of `data pack`.
 #[derive(Debug, Args)]
 pub struct Pack {
@@ -66,7 +92,27 @@ impl Data {
         match self {
             Data::Preview(preview) => preview.run(),
             Data::Pack(pack) => pack.run(),
+            Data::Cache(cache) => cache.run(),
         }
+    }
+}
+
+impl Cache {
+    fn run(&self) -> Result<Exit, Failure> {
+        let signals = Signals::listen()?;
+        let AnyProject::Diffusion(mut project) = self.config.open(&[])? else {
+            let message = "an autoencoder in training has no frozen part; name the config of a diffusion model";
+            return Err(Failure::new(Exit::Usage, message));
+        };
+        let bar = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let counts = project.fill_cache(self.batches, &mut |done, all| {
+            bar.set_length(all);
+            bar.set_position(done);
+            signals.received().is_none()
+        })?;
+        bar.finish_and_clear();
+        println!("{} entries written, {} were there", counts.written, counts.found);
+        Ok(signals.received().map_or(Exit::Done, exit_of))
     }
 }
 

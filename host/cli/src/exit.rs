@@ -160,6 +160,7 @@ impl From<AssembleError> for Failure {
             AssembleError::Given(error) => error.into(),
             AssembleError::TooShort(error) => Self::new(Exit::Data, error.to_string()),
             AssembleError::Checkpoint(error) => error.into(),
+            AssembleError::Cache(_) => Self::new(Exit::Internal, error.to_string()),
             AssembleError::Device { .. } => Self::new(Exit::Config, error.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anneal::cache;
 use anneal::plugin::wasm;
 use anneal::trainer::Outcome;
 use clap::Args;
@@ -58,6 +59,10 @@ impl Train {
             let (count, micros, share) =
                 (after.calls - calls.calls, spent * 1e6 / steps.max(1) as f64, spent / seconds * 100.0);
             println!("WASM plugins: {count} calls, {micros:.1} us a step, {share:.4} % of the time");
+        }
+        let cache::Counts { found, missed, .. } = cache::counts();
+        if found + missed > 0 {
+            println!("cache: {found} of {} moments and embeddings were found", found + missed);
         }
         println!("run: {}", trainer.dir.display());
         Ok(match outcome {

@@ -8,6 +8,8 @@ pub mod error;
 pub mod config;
 /// Where batches come from.
 pub mod data;
+/// Values computed before, found again by what they were computed from.
+pub mod cache;
 /// Pixels to latents and back.
 pub mod first_stage;
 /// Batch entries to what the network is conditioned on.

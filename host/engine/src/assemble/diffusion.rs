@@ -8,7 +8,8 @@ use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::project::{Begun, BuiltRun, start_from};
 use super::weights_file::lpips;
-use super::{AssembleError, NETWORK_PREFIX, Place, Project, build_model, check_widths};
+use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
+use crate::cache::Store;
 use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader, Source};
@@ -16,6 +17,7 @@ use crate::diffusion::{Loss, RowDistance, Sampling};
 use crate::trainer::{
     DiffusionObjective, Ema, FlatParams, Optimizer, Preview, Rates, TrainState, Trainer, Validation, mean_pictures,
 };
+use crate::weights::Named;
 
 impl Project<RunConfig> {
     /// The objective.
@@ -73,27 +75,11 @@ impl Project<RunConfig> {
         let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
-        let built = build_model(&config, &mut self.registry, Place::Device(device))?;
-        if !resume {
-            load_embedders(&self.loaded, &built.weights)?;
-            load_first_stage(&config, &built.weights)?;
-        }
-        if built.num_network == 0 && config.model.trainable.is_some() {
-            let help = "name some as the network's paths are: \"*.attn1.*\", or \"temporal\"";
-            let message = "matches no parameter of the network";
-            return Err(Problems(vec![self.loaded.problem("/model/trainable", message, help)]).into());
-        }
+        let (mut built, mut state) = self.model_and_state(device, resume)?;
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
-        let mut state = TrainState {
-            position: Default::default(),
-            weights: built.weights,
-            optimizer: Optimizer::new(FlatParams::new(built.trained), (&config.optimizer).into()),
-            adversary: None,
-            ema: None,
-        };
-        if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
-            start_from(&mut state, NETWORK_PREFIX, path)?;
+        if let Some(dir) = &config.model.cache {
+            self.keep_in(&Arc::new(Store::new(dir, false)), &mut built);
         }
         // After the weights are loaded, so that the average starts from them.
         state.ema = config
@@ -116,6 +102,37 @@ impl Project<RunConfig> {
             BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
             resume,
         )
+    }
+
+    /// The model and its state, at the start of the run or, with `resume`, before a checkpoint is read.
+    pub(super) fn model_and_state(
+        &mut self,
+        device: Device,
+        resume: bool,
+    ) -> Result<(Built, TrainState), AssembleError> {
+        let config = self.loaded.config.clone();
+        let built = build_model(&config, &mut self.registry, Place::Device(device))?;
+        if !resume {
+            load_embedders(&self.loaded, &built.weights)?;
+            load_first_stage(&config, &built.weights)?;
+        }
+        if built.num_network == 0 && config.model.trainable.is_some() {
+            let help = "name some as the network's paths are: \"*.attn1.*\", or \"temporal\"";
+            let message = "matches no parameter of the network";
+            return Err(Problems(vec![self.loaded.problem("/model/trainable", message, help)]).into());
+        }
+        let shallow = |named: &[Named]| named.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+        let mut state = TrainState {
+            position: Default::default(),
+            weights: shallow(&built.weights),
+            optimizer: Optimizer::new(FlatParams::new(shallow(&built.trained)), (&config.optimizer).into()),
+            adversary: None,
+            ema: None,
+        };
+        if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
+            start_from(&mut state, NETWORK_PREFIX, path)?;
+        }
+        Ok((built, state))
     }
 
     /// The validation that `settings` describe.

@@ -2,6 +2,7 @@
 
 mod any;
 mod autoencoder;
+mod cache;
 mod check;
 mod device;
 mod diffusion;
@@ -28,6 +29,7 @@ pub use run::{SampleSettings, SavedRun, TrainedRun};
 
 use thiserror::Error;
 
+use crate::cache::CacheError;
 use crate::config::Problems;
 use crate::data::DataError;
 use crate::data::given::GivenError;
@@ -60,6 +62,9 @@ pub enum AssembleError {
     /// A checkpoint or weights file cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The cache cannot be written.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The device is not there.
     #[error("run.device = {wanted:?}: {reason}")]
     Device {

@@ -3,6 +3,7 @@
 mod conditions;
 mod dropping;
 mod embedder;
+mod kept;
 
 pub use conditions::{Conditions, repeat_rows};
 pub use dropping::{DropRule, StreamDraws, UcgDraws};
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use anneal_torch::{grad_mode, random::Stream};
 use tch::Tensor;
 
+use crate::cache::Cached;
 use crate::config::EmbedderConfig;
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
@@ -30,6 +32,8 @@ pub struct EmbedderUse {
     pub drop: DropRule,
     /// Whether its parameters are optimised.
     pub is_trainable: bool,
+    /// Where its embeddings are kept, if they are.
+    pub cached: Option<Cached>,
 }
 
 impl EmbedderUse {
@@ -40,7 +44,14 @@ impl EmbedderUse {
             (None, Some(keys)) => keys.clone(),
             (None, None) => Vec::new(),
         };
-        Self { embedder, params, input_keys, drop: DropRule::new(config), is_trainable: config.is_trainable }
+        Self {
+            embedder,
+            params,
+            input_keys,
+            drop: DropRule::new(config),
+            is_trainable: config.is_trainable,
+            cached: None,
+        }
     }
 }
 
@@ -75,6 +86,13 @@ impl Conditioner {
     #[must_use]
     pub fn with_ucg_draws(self, ucg_draws: Box<dyn UcgDraws>) -> Self {
         Self { ucg_draws, ..self }
+    }
+
+    /// Sets where the embeddings of each embedder are kept, in the order of the config.
+    pub fn keep(&mut self, places: impl Iterator<Item = Option<Cached>>) {
+        for (used, place) in self.uses.iter_mut().zip(places) {
+            used.cached = place;
+        }
     }
 
     /// The embedders, in the order of the config.
@@ -161,15 +179,38 @@ fn run(
             None => input(batch, key, used.embedder.name())?,
         });
     }
-    let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: &batch.sample_ids };
+    let scenes = Scenes { ids: &batch.sample_ids, frames_per_scene: batch.frames_per_scene };
+    match &used.cached {
+        Some(cached) => kept::forward(index, used, cached, &inputs, scenes, pass),
+        None => Ok(forward(index, used, &inputs, scenes, pass)?.0),
+    }
+}
+
+/// The scenes that an embedder's inputs are of.
+#[derive(Debug, Clone, Copy)]
+struct Scenes<'a> {
+    ids: &'a [u64],
+    frames_per_scene: i64,
+}
+
+/// Calls an embedder. Also returned is whether it drew random numbers.
+fn forward(
+    index: usize,
+    used: &EmbedderUse,
+    inputs: &[EmbedderInput<'_>],
+    scenes: Scenes<'_>,
+    pass: Pass<'_>,
+) -> Result<(Vec<Embedded>, bool), ComponentError> {
+    let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: scenes.ids, has_drawn: false };
     let mut call = EmbedderCall {
-        num_scenes: batch.num_scenes(),
-        frames_per_scene: batch.frames_per_scene,
+        num_scenes: scenes.ids.len() as i64,
+        frames_per_scene: scenes.frames_per_scene,
         training: pass.training,
         draws: &mut draws,
     };
     let _frozen = (!used.is_trainable).then(grad_mode::no_grad);
-    used.embedder.forward(&inputs, &used.params, &mut call)
+    let outputs = used.embedder.forward(inputs, &used.params, &mut call)?;
+    Ok((outputs, draws.has_drawn))
 }
 
 fn input<'a>(batch: &'a Batch, key: &'a str, embedder: &str) -> Result<EmbedderInput<'a>, ComponentError> {
@@ -213,10 +254,12 @@ struct SceneDraws<'a> {
     seed: u64,
     embedder: usize,
     sample_ids: &'a [u64],
+    has_drawn: bool,
 }
 
 impl Draws for SceneDraws<'_> {
     fn normal(&mut self, purpose: &str, shape: &[i64]) -> Result<Tensor, ComponentError> {
+        self.has_drawn = true;
         let scenes = self.sample_ids.len() as i64;
         let Some(rows) = shape.first().filter(|rows| scenes > 0 && *rows % scenes == 0) else {
             let message =

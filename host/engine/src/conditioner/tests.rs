@@ -199,3 +199,82 @@ fn a_missing_entry_is_an_error_that_lists_what_there_is() {
     let error = conditioner.embed(&batch(1, 1, 0), TRAIN).unwrap_err();
     assert!(error.message.contains("`fps`") && error.message.contains("scene_vec"), "{error}");
 }
+
+/// Doubles its input and counts its calls; with `noisy` it draws noise, too.
+struct Counted {
+    calls: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    noisy: bool,
+}
+
+impl Embedder for Counted {
+    fn name(&self) -> &str {
+        "test/counted"
+    }
+    fn params(&self) -> &[ParamDecl] {
+        &[]
+    }
+    fn forward(
+        &self,
+        inputs: &[EmbedderInput<'_>],
+        _: &[Tensor],
+        call: &mut EmbedderCall<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
+        self.calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let mut outputs = Vec::new();
+        for input in inputs {
+            if let EmbedderInput::Tensor { tensor, .. } = input {
+                let mut doubled = *tensor * 2.0;
+                if self.noisy {
+                    doubled += call.draws.normal("noise", &tensor.size())?;
+                }
+                outputs.push(Embedded { slot: Some(Slot::Vector), tensor: doubled.shallow_clone() });
+                outputs.push(Embedded { slot: None, tensor: doubled.unsqueeze(1) });
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+#[test]
+fn embeddings_of_frozen_embedders_are_kept_scene_by_scene_unless_they_are_random() {
+    use crate::cache::{Cached, Component, Store};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    for noisy in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let config: EmbedderConfig = serde_json::from_value(json!({"plugin": "counted", "input_key": "vec"})).unwrap();
+        let conditioner = |fills: Option<bool>| {
+            let embedder = Counted { calls: calls.clone(), noisy };
+            let mut conditioner =
+                Conditioner::new(vec![EmbedderUse::new(Box::new(embedder), Vec::new(), &config)], false);
+            let place = fills.map(|fills| {
+                let component = Component { settings: "a".to_owned(), params: Vec::new() };
+                Cached::new(Arc::new(Store::new(dir.path(), fills)), component)
+            });
+            conditioner.keep(std::iter::once(place));
+            conditioner
+        };
+        let embed = |fills: Option<bool>, batch: &Batch| {
+            let before = calls.load(Ordering::SeqCst);
+            let conditions = conditioner(fills).embed(batch, TRAIN).unwrap();
+            let values = [Slot::Vector, Slot::Crossattn].map(|slot| conditions.get(slot).unwrap().shallow_clone());
+            (values, calls.load(Ordering::SeqCst) - before)
+        };
+        let alike = |a: &[Tensor; 2], b: &[Tensor; 2]| a.iter().zip(b).all(|(a, b)| a.equal(b));
+        let (both, first) = (batch(2, 3, 0), batch(1, 3, 0));
+        let (plain, _) = embed(None, &both);
+        let (filled, called) = embed(Some(true), &both);
+        assert!(alike(&plain, &filled) && called == 2, "a call for each scene");
+        let (found, called) = embed(Some(false), &both);
+        assert!(alike(&plain, &found));
+        assert_eq!(called, usize::from(noisy), "what is random is computed anew");
+        // The scene is found in another batch, too.
+        assert_eq!(embed(Some(false), &first).1, usize::from(noisy));
+        let mut other = batch(2, 3, 0);
+        other.tensors.insert("vec".to_owned(), Tensor::ones([6, 2], (Kind::Float, Device::Cpu)));
+        let (found, called) = embed(Some(false), &other);
+        assert!(alike(&found, &embed(None, &other).0) && called == 1);
+    }
+}

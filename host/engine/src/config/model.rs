@@ -34,6 +34,11 @@ pub struct ModelConfig {
     /// over frames. All of them if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainable: Option<Vec<String>>,
+    /// A folder in which `anneal data cache` keeps what the frozen parts give: the first stage's moments and embeddings.
+    /// Training takes from it what fits, which is told by pixels, texts, settings and weights, and computes the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-anneal-path" = "new-folder"))]
+    pub cache: Option<PathBuf>,
     /// Pixels to latents and back.
     pub first_stage: FirstStageConfig,
     /// The network.

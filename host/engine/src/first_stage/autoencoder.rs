@@ -24,8 +24,12 @@ impl AutoencoderFirstStage {
 }
 
 impl FirstStage for AutoencoderFirstStage {
-    fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
-        self.autoencoder.encode(x, Some(noise))
+    fn moments(&self, x: &Tensor) -> Tensor {
+        self.autoencoder.encode_moments(x, false)
+    }
+
+    fn code(&self, moments: &Tensor, noise: &Tensor) -> Tensor {
+        self.autoencoder.regularizer().regularize(moments, Some(noise), false).z
     }
 
     fn code_shape(&self, [c, h, w]: [i64; 3]) -> [i64; 3] {
@@ -48,6 +52,9 @@ impl FirstStage for AutoencoderFirstStage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::cache::{Cached, Component, Counts, Store};
     use crate::first_stage::LatentCodec;
     use anneal_nn::Params;
     use serde_json::json;
@@ -99,6 +106,44 @@ mod tests {
         let like = (Kind::Float, Device::Cpu);
         let latent = codec.encode(&Tensor::rand([2, 3, 16, 16], like), &Tensor::randn([2, 6, 8, 8], like));
         assert_eq!(latent.size(), [2, 4, 8, 8]);
+    }
+
+    #[test]
+    fn moments_are_kept_row_by_row_and_drawn_from_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let params = Params::new(Device::Cpu, 1).into_entries();
+        let component = |settings: &str| Component {
+            settings: settings.to_owned(),
+            params: params.iter().map(|param| (param.path.clone(), param.tensor.shallow_clone())).collect(),
+        };
+        let cached = |fills, settings: &str| {
+            let store = Arc::new(Store::new(dir.path(), fills));
+            let mut codec = codec(Some(2));
+            codec.cached = Some(Cached::new(store.clone(), component(settings)));
+            (store, codec)
+        };
+        let like = (Kind::Float, Device::Cpu);
+        let (x, noise) = (Tensor::rand([4, 3, 16, 16], like), Tensor::randn([4, 4, 8, 8], like));
+        let plain = codec(Some(2)).encode(&x, &noise);
+        let close = |latents: &Tensor| latents.allclose(&plain, 1e-5, 1e-6, false);
+        let (store, filling) = cached(true, "a");
+        assert!(close(&filling.encode(&x, &noise)) && store.counts() == Counts { found: 0, missed: 4, written: 4 });
+        // A run finds all of them, whatever the noise; of other pictures it computes those that are not there.
+        let (store, using) = cached(false, "a");
+        assert!(close(&using.encode(&x, &noise)) && !using.encode(&x, &noise.zeros_like()).equal(&plain));
+        assert_eq!(store.counts(), Counts { found: 8, missed: 0, written: 0 });
+        let other = Tensor::cat(&[x.narrow(0, 1, 1), Tensor::rand([1, 3, 16, 16], like), x.narrow(0, 3, 1)], 0);
+        let mixed = using.encode(&other, &noise.narrow(0, 0, 3));
+        let plain = codec(None).encode(&other, &noise.narrow(0, 0, 3));
+        assert!(
+            (&mixed - &plain).abs().max().double_value(&[]) < 1e-4,
+            "{}",
+            (&mixed - &plain).abs().max().double_value(&[])
+        );
+        assert_eq!(store.counts(), Counts { found: 10, missed: 1, written: 0 });
+        // With other settings nothing fits.
+        let (store, other) = cached(false, "b");
+        assert!(close(&other.encode(&x, &noise)) && store.counts().found == 0);
     }
 
     #[test]

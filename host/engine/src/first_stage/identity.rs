@@ -9,8 +9,12 @@ use super::FirstStage;
 pub struct IdentityFirstStage;
 
 impl FirstStage for IdentityFirstStage {
-    fn encode(&self, x: &Tensor, _noise: &Tensor) -> Tensor {
+    fn moments(&self, x: &Tensor) -> Tensor {
         x.shallow_clone()
+    }
+
+    fn code(&self, moments: &Tensor, _noise: &Tensor) -> Tensor {
+        moments.shallow_clone()
     }
 
     fn code_shape(&self, image: [i64; 3]) -> [i64; 3] {

@@ -10,15 +10,24 @@ use anneal_torch::random::Stream;
 use anneal_torch::{autocast::Autocast, grad_mode};
 use tch::{Kind, Tensor};
 
+use crate::cache::{Cached, Key};
+
 /// An autoencoder as the engine uses it, or the identity.
 pub trait FirstStage: Send {
-    /// A sample of the code of `x`, drawn with `noise`.
+    /// What the code of `x` is drawn from, row by row: the moments of a Gaussian, or the code itself.
     ///
     /// # Shapes
     /// - `x`: `[n, 3, h, w]` f32 in `[-1, 1]`
+    /// - result: `[n, ...]`
+    fn moments(&self, x: &Tensor) -> Tensor;
+
+    /// A sample of the code, drawn with `noise`.
+    ///
+    /// # Shapes
+    /// - `moments`: `[n, ...]`, as [`FirstStage::moments`] gives them
     /// - `noise`: `[n, ...]` standard normal of [`FirstStage::noise_shape`], or not looked at where the code is not random
     /// - result: `[n, c, h/f, w/f]`
-    fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor;
+    fn code(&self, moments: &Tensor, noise: &Tensor) -> Tensor;
 
     /// The shape `[c, h/f, w/f]` of the code of one `[3, h, w]` image.
     fn code_shape(&self, image: [i64; 3]) -> [i64; 3];
@@ -55,12 +64,14 @@ pub struct LatentCodec {
     chunk: Option<i64>,
     /// The kind that autocast computes in; the parameters' own if `None`.
     compute: Option<Kind>,
+    /// Where moments are kept, if they are.
+    pub cached: Option<Cached>,
 }
 
 impl LatentCodec {
     /// A codec around `first_stage`; see `[model]` in the config for the arguments.
     pub fn new(first_stage: Box<dyn FirstStage>, scale_factor: f64, chunk: Option<i64>, compute: Option<Kind>) -> Self {
-        Self { first_stage, scale_factor, chunk, compute }
+        Self { first_stage, scale_factor, chunk, compute, cached: None }
     }
 
     /// The shape `[c, h/f, w/f]` of the latent of one `[3, h, w]` image.
@@ -82,16 +93,41 @@ impl LatentCodec {
     pub fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
         let _no_grad = grad_mode::no_grad();
         let _autocast = self.autocast(x);
+        let moments = match &self.cached {
+            None => self.moments(x),
+            Some(cached) => self.moments_of_rows(x, cached),
+        };
+        self.first_stage.code(&moments, noise).to_kind(Kind::Float) * self.scale_factor
+    }
+
+    /// Moments in chunks.
+    fn moments(&self, x: &Tensor) -> Tensor {
         let n = x.size()[0];
         let chunk = self.chunk.unwrap_or(n).max(1);
-        let codes: Vec<Tensor> = (0..n)
-            .step_by(chunk as usize)
-            .map(|first| {
-                let rows = chunk.min(n - first);
-                self.first_stage.encode(&x.narrow(0, first, rows), &noise.narrow(0, first, rows))
-            })
+        let chunks = (0..n).step_by(chunk as usize);
+        let moments = chunks.map(|first| self.first_stage.moments(&x.narrow(0, first, chunk.min(n - first))));
+        Tensor::cat(&moments.collect::<Vec<_>>(), 0)
+    }
+
+    /// Moments, each row's from the cache where it is there.
+    fn moments_of_rows(&self, x: &Tensor, cached: &Cached) -> Tensor {
+        let rows: Vec<Tensor> = x.split(1, 0);
+        let keys: Vec<Key> = rows.iter().map(|row| cached.key().tensor(row)).collect();
+        let mut found: Vec<Option<Tensor>> = keys
+            .iter()
+            .map(|key| cached.get(key, x.device()).and_then(|entry| entry.into_iter().next()).map(|(_, row)| row))
             .collect();
-        Tensor::cat(&codes, 0).to_kind(Kind::Float) * self.scale_factor
+        let missing: Vec<usize> = (0..rows.len()).filter(|&row| found[row].is_none()).collect();
+        if !missing.is_empty() {
+            let chosen: Vec<&Tensor> = missing.iter().map(|&row| &rows[row]).collect();
+            for (&row, moments) in missing.iter().zip(self.moments(&Tensor::cat(&chosen, 0)).split(1, 0)) {
+                if cached.fills() {
+                    cached.put(&keys[row], &[("moments".to_owned(), moments.shallow_clone())]);
+                }
+                found[row] = Some(moments);
+            }
+        }
+        Tensor::cat(&found.into_iter().flatten().collect::<Vec<_>>(), 0)
     }
 
     /// Pixels of the latents of scenes of `frames_per_scene` frames. A chunk never holds frames of two scenes,
@@ -130,8 +166,11 @@ mod tests {
     struct Mixing;
 
     impl FirstStage for Mixing {
-        fn encode(&self, x: &Tensor, noise: &Tensor) -> Tensor {
-            x + noise
+        fn moments(&self, x: &Tensor) -> Tensor {
+            x.shallow_clone()
+        }
+        fn code(&self, moments: &Tensor, noise: &Tensor) -> Tensor {
+            moments + noise
         }
         fn code_shape(&self, image: [i64; 3]) -> [i64; 3] {
             image

@@ -38,7 +38,7 @@ fn all_faults_at_once() {
     help: give an integer from 1 to 65536. Scenes (images, clips, orbits) in one batch.
 
     configs/orbit.toml:18:8: data.source.kind: unknown kind "mesh_orbit"
-    help: did you mean `mesh-orbit`? It takes `emoji`, `mesh-orbit`, `frames-dir`, `webdataset`, `video-dir`, `video-list` or `multiview-dir`. The source of samples.
+    help: did you mean `mesh-orbit`? It takes `emoji`, `idx`, `cifar10`, `mesh-orbit`, `frames-dir`, `webdataset`, `video-dir`, `video-list` or `multiview-dir`. The source of samples.
 
     configs/orbit.toml:38:1: model.network.model_chanels: unknown key
     help: did you mean `model_channels`?
