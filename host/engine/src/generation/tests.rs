@@ -112,8 +112,11 @@ impl Discretization for Halves {
 struct Mixing;
 
 impl FirstStage for Mixing {
-    fn encode(&self, x: &Tensor, _noise: &Tensor) -> Tensor {
+    fn moments(&self, x: &Tensor) -> Tensor {
         x.shallow_clone()
+    }
+    fn code(&self, moments: &Tensor, _noise: &Tensor) -> Tensor {
+        moments.shallow_clone()
     }
     fn code_shape(&self, image: [i64; 3]) -> [i64; 3] {
         image
@@ -131,6 +134,7 @@ fn model(knows: bool, chunk: Option<i64>) -> (Model, Arc<Mutex<Vec<Call>>>) {
         input_keys: vec![key.to_owned()],
         drop: DropRule { rate: 0.0, group: None, legacy_value: None },
         is_trainable: false,
+        cached: None,
     });
     let model = Model {
         input_key: "image".to_owned(),

@@ -74,7 +74,8 @@ mod tests {
     /// A program that does what the shell script says in place of ffmpeg; `$LAST` is the file that it should write.
     fn program(folder: &Path, script: &str) -> PathBuf {
         let path = folder.join("ffmpeg");
-        std::fs::write(&path, format!("#!/bin/sh\nfor LAST; do :; done\n[ \"$LAST\" = -version ] && exit\n{script}\n")).unwrap();
+        std::fs::write(&path, format!("#!/bin/sh\nfor LAST; do :; done\n[ \"$LAST\" = -version ] && exit\n{script}\n"))
+            .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
