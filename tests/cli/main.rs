@@ -14,5 +14,6 @@ mod recipes;
 mod resume;
 mod run;
 mod sampling;
+mod sampling_given;
 mod signals;
 mod validation;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anneal::assemble::AssembleError;
 use anneal::config::Problems;
+use anneal::data::given::GivenError;
 use anneal::data::{DataError, PackError};
 use anneal::error::{ComponentError, ErrorCode};
 use anneal::logging::LogError;
@@ -105,6 +106,21 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<GivenError> for Failure {
+    fn from(error: GivenError) -> Self {
+        let exit = match error {
+            GivenError::Nothing { .. } | GivenError::Sample(_) | GivenError::Data(_) => Exit::Data,
+            GivenError::NoForm { .. }
+            | GivenError::OtherForm { .. }
+            | GivenError::Count { .. }
+            | GivenError::Number { .. }
+            | GivenError::UnknownEntry { .. }
+            | GivenError::MissingEntry { .. } => Exit::Usage,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<PackError> for Failure {
     fn from(error: PackError) -> Self {
         let exit = match error {
@@ -141,6 +157,8 @@ impl From<AssembleError> for Failure {
             AssembleError::Plugin(error) => error.into(),
             AssembleError::Component(error) => error.into(),
             AssembleError::Data(error) => error.into(),
+            AssembleError::Given(error) => error.into(),
+            AssembleError::TooShort(error) => Self::new(Exit::Data, error.to_string()),
             AssembleError::Checkpoint(error) => error.into(),
             AssembleError::Cache(_) => Self::new(Exit::Disk, error.to_string()),
             AssembleError::Device { .. } => Self::new(Exit::Config, error.to_string()),

@@ -18,6 +18,8 @@ pub mod first_stage;
 pub mod conditioner;
 /// Noise levels, denoiser, loss, guidance and sampling.
 pub mod diffusion;
+/// Videos to the views of all their times, window by window.
+pub mod generation;
 /// Reconstruction, regularization and adversary of an autoencoder in training.
 pub mod autoencoding;
 /// How close pictures are to those they should be.

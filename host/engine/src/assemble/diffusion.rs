@@ -45,11 +45,11 @@ impl Project<RunConfig> {
         })
     }
 
-    /// How samples are made; `num_views` views lie beside each other in a scene's frames.
+    /// How samples are made.
     ///
     /// # Errors
     /// When a plugin cannot be loaded.
-    pub fn sampling(&mut self, num_views: u32) -> Result<Sampling, AssembleError> {
+    pub fn sampling(&mut self) -> Result<Sampling, AssembleError> {
         let sampling = self.loaded.config.sampling.clone();
         let guidance = sampling.guidance.as_ref().map(|used| self.registry.guidance(used)).transpose()?;
         Ok(Sampling {
@@ -59,7 +59,6 @@ impl Project<RunConfig> {
             guidance,
             force_uc_zero: sampling.force_uc_zero,
             additional_cond_keys: sampling.additional_cond_keys,
-            num_views,
         })
     }
 
@@ -71,9 +70,8 @@ impl Project<RunConfig> {
     pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
         let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
-        let num_views = preview.integers.get("num_views").map_or(1, |views| *views as u32);
         let loss = self.loss(device)?;
-        let sampling = self.sampling(num_views)?;
+        let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
         let (mut built, mut state) = self.model_and_state(device, resume)?;
@@ -96,8 +94,7 @@ impl Project<RunConfig> {
         });
         let validate_every_steps = config.validation.as_ref().map(|validation| validation.every_steps);
         let validation = config.validation.as_ref();
-        let validation =
-            validation.map(|settings| self.validation(settings, &source, num_views, device)).transpose()?;
+        let validation = validation.map(|settings| self.validation(settings, &source, device)).transpose()?;
         let objective = Box::new(DiffusionObjective { model: built.model, loss, preview, validation });
         let RunConfig { train, logging, .. } = config;
         self.trainer_of(
@@ -145,7 +142,6 @@ impl Project<RunConfig> {
         &mut self,
         settings: &ValidationConfig,
         source: &Arc<dyn Source>,
-        num_views: u32,
         device: Device,
     ) -> Result<Validation, AssembleError> {
         let config = self.config().clone();
@@ -155,7 +151,7 @@ impl Project<RunConfig> {
         Ok(Validation {
             batches: self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?,
             sigmas: settings.sigmas.clone(),
-            sampling: if settings.sample { Some(self.sampling(num_views)?) } else { None },
+            sampling: if settings.sample { Some(self.sampling()?) } else { None },
             use_ema: config.sampling.use_ema,
             copied_key: settings.copied_key.clone(),
             mean: mean.map(|mean| mean.to_device(device)),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::run::{checkpoint_of, load_weights};
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
-use crate::data;
 use crate::trainer::Scores;
 use crate::trainer::checkpoint::{self, Snapshot};
 
@@ -78,9 +77,7 @@ fn diffusion(
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&config.run)?;
     let source = project.source()?;
-    let first = data::preview_batch(source.clone(), &config.data, config.run.seed, 1)?;
-    let num_views = first.integers.get("num_views").map_or(1, |views| *views as u32);
-    let mut run = project.validation(&validation, &source, num_views, device)?;
+    let mut run = project.validation(&validation, &source, device)?;
     let mut loss = project.loss(device)?;
     let built = build_model(&config, &mut project.registry, Place::Device(device))?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;

@@ -9,6 +9,7 @@ mod diffusion;
 mod embedder_weights;
 mod evaluate;
 mod first_stage;
+mod given;
 mod lora;
 mod model;
 mod patterns;
@@ -22,17 +23,20 @@ pub use any::AnyProject;
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;
 pub use evaluate::{EvaluateSettings, Evaluation, evaluate};
+pub use given::{GivenScene, GivenValues, GivenVideo};
 pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
 pub use plan::{Plan, PlannedPart};
 pub use project::{Project, plugins, schema};
-pub use run::{SampleSettings, TrainedRun};
+pub use run::{SampleSettings, SavedRun, TrainedRun};
 
 use thiserror::Error;
 
 use crate::cache::CacheError;
 use crate::config::Problems;
 use crate::data::DataError;
+use crate::data::given::GivenError;
 use crate::error::ComponentError;
+use crate::generation::TooShort;
 use crate::plugin::PluginError;
 use crate::trainer::checkpoint::CheckpointError;
 
@@ -51,6 +55,12 @@ pub enum AssembleError {
     /// The data cannot be opened.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// What is to be sampled from cannot be.
+    #[error(transparent)]
+    Given(#[from] GivenError),
+    /// A video is shorter than the model's windows.
+    #[error(transparent)]
+    TooShort(#[from] TooShort),
     /// A checkpoint or weights file cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -139,7 +139,8 @@ impl Conditioner {
         Ok((conditions, replaced))
     }
 
-    /// The conditions with and without what `force_uc_zero` names, for guidance. Nothing is dropped at random.
+    /// The conditions of guidance's two halves: without what `force_zero` names, and without what `force_uc_zero` names.
+    /// Nothing is dropped at random.
     ///
     /// # Errors
     /// As [`Conditioner::embed`].
@@ -147,9 +148,10 @@ impl Conditioner {
         &self,
         batch: &Batch,
         seed: u64,
+        force_zero: &[String],
         force_uc_zero: &[String],
     ) -> Result<(Conditions, Conditions), ComponentError> {
-        let cond = self.embed(batch, Pass { seed, training: false, force_zero: &[] })?;
+        let cond = self.embed(batch, Pass { seed, training: false, force_zero })?;
         let uncond = self.embed(batch, Pass { seed, training: false, force_zero: force_uc_zero })?;
         Ok((cond, uncond))
     }

@@ -174,7 +174,7 @@ fn the_unconditional_half_zeroes_what_it_is_told_and_drops_nothing() {
     let conditioner = Conditioner::new(uses, false);
     assert_eq!(conditioner.droppable_keys(), ["tokens"]);
     let (cond, uncond) =
-        conditioner.embed_pair(&batch(2, 3, 0), 1, &["tokens".to_owned(), "frames".to_owned()]).unwrap();
+        conditioner.embed_pair(&batch(2, 3, 0), 1, &[], &["tokens".to_owned(), "frames".to_owned()]).unwrap();
     let all_zero = |value: &Tensor| f64::try_from(value.abs().max()).unwrap() == 0.0;
     assert!(!all_zero(cond.get(Slot::Crossattn).unwrap()) && all_zero(uncond.get(Slot::Crossattn).unwrap()));
     // An embedder of several inputs is zeroed in all its outputs when any of them is named.

@@ -58,6 +58,13 @@ pub struct EmbedderConfig {
     pub params: Map<String, Value>,
 }
 
+impl EmbedderConfig {
+    /// The batch entries that it reads.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.input_key.iter().chain(self.input_keys.iter().flatten())
+    }
+}
+
 /// What a plugin entry is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

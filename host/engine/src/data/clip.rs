@@ -116,11 +116,12 @@ pub(super) fn cut(
     if cut.reversed {
         frames.reverse();
     }
-    Ok(sample(&frames, rate / cut.stride as f64, clip))
+    let bucket = clip.motion_bucket_id.map_or_else(|| motion(&frames) * clip.motion_scale, f64::from);
+    Ok(sample(&frames, rate / cut.stride as f64, bucket))
 }
 
-/// The entries of a clip whose frames are all of one size.
-fn sample(frames: &[&RgbImage], fps: f64, clip: &ClipConfig) -> Sample {
+/// The entries of a clip of `fps` frames a second, all of one size, in which as much moves as `bucket` says.
+pub(super) fn sample(frames: &[&RgbImage], fps: f64, bucket: f64) -> Sample {
     let (rows, columns) = (i64::from(frames[0].height()), i64::from(frames[0].width()));
     let mut planes = Vec::with_capacity(frames.len() * (3 * rows * columns) as usize);
     for frame in frames {
@@ -128,7 +129,6 @@ fn sample(frames: &[&RgbImage], fps: f64, clip: &ClipConfig) -> Sample {
     }
     let count = frames.len() as i64;
     let first = planes[..(3 * rows * columns) as usize].to_vec();
-    let bucket = clip.motion_bucket_id.map_or_else(|| motion(frames) * clip.motion_scale, f64::from);
     let bucket = bucket.round().clamp(0.0, 255.0) as f32;
     let mut sample = Sample::default();
     sample.put_frames(Entry::f32(&[count, 3, rows, columns], planes));

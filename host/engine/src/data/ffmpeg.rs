@@ -133,7 +133,7 @@ fn run<T>(
         failed(match error.kind() {
             io::ErrorKind::NotFound => format!(
                 "decoding it needs the program {program}, which is not there; install ffmpeg, or set \
-                 data.source.ffmpeg.program to its path"
+                 data.source.ffmpeg.program (in sampling --ffmpeg) to its path"
             ),
             _ => format!("{program} cannot be started: {error}"),
         })

@@ -51,6 +51,11 @@ impl Film {
         self.size
     }
 
+    /// The same film with frames of another size.
+    pub(super) fn fitted(self, fit: Fit) -> Self {
+        Self { fit, ..self }
+    }
+
     fn wrong(&self, reason: String) -> SampleError {
         SampleError::Unusable { place: self.path.display().to_string(), reason }
     }

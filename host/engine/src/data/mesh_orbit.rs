@@ -1,13 +1,11 @@
 //! The `mesh-orbit` source: a glTF model seen from cameras around it, at times of its animations.
 
-use std::f64::consts::TAU;
-
 use anneal_torch::random::Stream;
 use glam::Vec3;
 
 use super::draw::pick;
-use super::mesh::{self, Camera, Canvas, Model, Pose};
-use super::views::{Place, Views, cond_idx, turn};
+use super::mesh::{self, Camera, Canvas, Model, Pose, append_orbit_rays};
+use super::views::{Place, Views, azimuth_of, cond_idx, turn};
 use super::{DataError, Entry, Sample, SampleError, Source};
 use crate::config::MeshOrbitConfig;
 
@@ -120,10 +118,6 @@ impl MeshOrbit {
         let config = &self.config;
         let views = config.num_views as usize;
         let cond = cond_idx(config.cond_view, views);
-        let even = |view: usize| match cond {
-            Some(cond) => ((view + views - cond) % views) as f64 * TAU / views as f64,
-            None => (view + 1) as f64 * TAU / (views + 1) as f64,
-        };
         let given = |view: usize| config.azimuths_deg.get(view).map(|degrees| degrees.to_radians());
         let zero = cond.and_then(given).unwrap_or(0.0);
         let jitter = |degrees: f64, draw: &mut Stream| match degrees > 0.0 {
@@ -131,7 +125,7 @@ impl MeshOrbit {
             false => 0.0,
         };
         let place = |view: usize| {
-            let azimuth = given(view).map_or_else(|| even(view), |azimuth| turn(azimuth - zero));
+            let azimuth = given(view).map_or_else(|| azimuth_of(view, views, cond), |azimuth| turn(azimuth - zero));
             if cond == Some(view) {
                 return Place { azimuth, elevation };
             }
@@ -182,10 +176,11 @@ impl Source for MeshOrbit {
         }
 
         let mut rays = Vec::new();
-        for place in &scene.places {
-            let camera = Camera::on_orbit(self.centre, self.radius, place.azimuth as f32, place.elevation as f32);
-            camera.append_rays(self.config.size, &mut rays);
-        }
+        append_orbit_rays(
+            self.config.size,
+            scene.places.iter().map(|place| (place.azimuth, place.elevation)),
+            &mut rays,
+        );
         let clip_times: Vec<f32> =
             scene.times.iter().flat_map(|&seconds| std::iter::repeat_n(seconds as f32, num_views)).collect();
         let (size, polar) = ([self.config.size; 2], self.config.polar);

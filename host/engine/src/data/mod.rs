@@ -24,6 +24,7 @@ mod mesh;
 mod views;
 mod mesh_orbit;
 mod multiview_dir;
+pub mod given;
 mod order;
 mod loader;
 
@@ -44,6 +45,7 @@ pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
 pub use source::Source;
 pub use videos::Videos;
+pub use views::Place;
 pub use webdataset::Webdataset;
 
 use crate::config::{DataConfig, SourceConfig};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anneal_torch::random::Stream;
+use image::RgbImage;
 use serde::Deserialize;
 
 use super::ffmpeg::{Film, Probe};
@@ -229,6 +230,43 @@ impl Source for Videos {
         }
         sample.texts.insert("clip".to_owned(), video.name.clone());
         Ok(sample)
+    }
+}
+
+/// The frames that `choose` takes out of all frames of a video, by their numbers, which grow; in the size `fit`, or as they
+/// are.
+///
+/// # Errors
+/// When it cannot be read, or needs an ffmpeg program that is not there.
+pub(super) fn read_frames(
+    path: &Path,
+    fit: Option<Fit>,
+    ffmpeg: &FfmpegConfig,
+    choose: impl Fn(usize) -> Vec<usize>,
+) -> Result<Vec<RgbImage>, DataError> {
+    let chosen = |footage: &dyn Footage| Ok(footage.frames(&choose(footage.num_frames()))?);
+    match form(path)? {
+        Form::Images(paths) => match fit {
+            Some(fit) => chosen(&ImageFiles { paths: &paths, fps: 1.0, fit }),
+            None => Ok(choose(paths.len()).into_iter().map(|i| pixels::read(&paths[i])).collect::<Result<_, _>>()?),
+        },
+        Form::Animation => {
+            let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+            chosen(&animation::decode(&bytes, fit, path)?)
+        }
+        Form::Film(_) => {
+            #[cfg(feature = "openh264")]
+            {
+                let own = Fit { size: [0; 2], resize: true };
+                if let Some(film) = super::h264::Film::open(path, fit.unwrap_or(own))? {
+                    let size = film.own_size();
+                    return chosen(&film.fitted(fit.unwrap_or(Fit { size, resize: false })));
+                }
+            }
+            let probe = Probe::new(ffmpeg, path)?;
+            let fit = fit.unwrap_or(Fit { size: probe.size, resize: true });
+            chosen(&Film { ffmpeg, path, probe, fit })
+        }
     }
 }
 

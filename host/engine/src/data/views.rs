@@ -7,11 +7,11 @@ use crate::config::{CondView, Polar};
 
 /// Where a camera stands around the object, radians.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub struct Place {
     /// Counter-clockwise seen from above.
-    pub(super) azimuth: f64,
+    pub azimuth: f64,
     /// Above the horizon.
-    pub(super) elevation: f64,
+    pub elevation: f64,
 }
 
 /// A scene of `t` times and `v` views.
@@ -36,6 +36,14 @@ pub(super) fn cond_idx(cond_view: CondView, num_views: usize) -> Option<usize> {
         CondView::Last => Some(num_views - 1),
         CondView::First => Some(0),
         CondView::Apart => None,
+    }
+}
+
+/// The azimuth of one of `num_views` views evenly around the object, from the conditioning view.
+pub(super) fn azimuth_of(view: usize, num_views: usize, cond_idx: Option<usize>) -> f64 {
+    match cond_idx {
+        Some(cond) => ((view + num_views - cond) % num_views) as f64 * TAU / num_views as f64,
+        None => (view + 1) as f64 * TAU / (num_views + 1) as f64,
     }
 }
 

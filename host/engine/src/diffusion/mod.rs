@@ -15,7 +15,7 @@ pub use guider::{Doubled, Guider};
 pub use loss::{Loss, RowDistance, StepDraws, add_noise, add_offset};
 pub use model::Model;
 pub use sampler::{Denoise, Sampler};
-pub use sampling::{Progress, Sampling};
+pub use sampling::{Progress, RowNoise, Sampling, Told};
 pub use scaling::{Factors, Scaling};
 pub use schedule::{Discretization, DrawKind, Guidance, LearningRate, SigmaSampler, Weighting};
 pub use wrapper::{ExtraInputs, Wrapper};

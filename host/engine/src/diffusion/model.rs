@@ -37,6 +37,24 @@ impl Model {
         })
     }
 
+    /// The shape `[b*t, c, h, w]` of the latents of a batch.
+    ///
+    /// # Errors
+    /// When the batch lacks the input, or it is not made of pictures.
+    pub fn latent_shape(&self, batch: &Batch) -> Result<[i64; 4], ComponentError> {
+        let [n, c, h, w] = self.picture_shape(batch)?;
+        let [c, h, w] = self.first_stage.latent_shape([c, h, w]);
+        Ok([n, c, h, w])
+    }
+
+    fn picture_shape(&self, batch: &Batch) -> Result<[i64; 4], ComponentError> {
+        let size = self.input(batch)?.size();
+        <[i64; 4]>::try_from(&size[..]).map_err(|_| {
+            let component = format!("batch entry {}", self.input_key);
+            ComponentError::new(component, ErrorCode::InvalidArgument, format!("must be [n, c, h, w], not {size:?}"))
+        })
+    }
+
     /// The clean latents of a batch.
     ///
     /// # Shapes
@@ -46,14 +64,7 @@ impl Model {
     /// When the batch lacks the input.
     pub fn encode(&self, batch: &Batch, seed: u64) -> Result<Tensor, ComponentError> {
         let pixels = self.input(batch)?;
-        let [n, c, h, w] = pixels.size()[..] else {
-            let message = format!("must be [n, c, h, w], not {:?}", pixels.size());
-            return Err(ComponentError::new(
-                format!("batch entry {}", self.input_key),
-                ErrorCode::InvalidArgument,
-                message,
-            ));
-        };
+        let [n, c, h, w] = self.picture_shape(batch)?;
         let [noise_c, noise_h, noise_w] = self.first_stage.noise_shape([c, h, w]);
         let of_scene = [n / batch.num_scenes().max(1), noise_c, noise_h, noise_w];
         let noise = posterior_noise(seed, &batch.sample_ids, of_scene);

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::{Denoise, Discretization, ExtraInputs, Guidance, Guider, Model, Sampler};
 use crate::conditioner::Conditions;
 use crate::data::Batch;
-use crate::error::{ComponentError, ErrorCode};
+use crate::error::ComponentError;
 
 /// Told after each step of the solver; false stops it. Arguments are step, number of steps and sigma.
 pub type Progress<'a> = dyn FnMut(u32, u32, f64) -> bool + 'a;
@@ -25,8 +25,40 @@ pub struct Sampling {
     pub force_uc_zero: Option<Vec<String>>,
     /// Conditions beyond vector, crossattn and concat that guidance doubles.
     pub additional_cond_keys: Vec<String>,
-    /// Views that lie beside each other in a scene's frames, for guidance over time and views.
-    pub num_views: u32,
+}
+
+/// What a model is told of some scenes while it denoises them, and in which order of time.
+#[derive(Debug)]
+pub struct Told {
+    cond: Conditions,
+    uncond: Conditions,
+    extra: ExtraInputs,
+    /// Frames of a scene, for guidance over them.
+    frames_per_scene: u32,
+    /// Views that lie beside each other in them.
+    num_views: u32,
+    /// Times of a scene, when they are told and denoised in reverse.
+    reversed_times: Option<i64>,
+}
+
+impl Told {
+    /// The same for scenes of `num_times` times whose conditions were made in the reverse order of time: the model sees the
+    /// latents in that order, the solver in its own.
+    #[must_use]
+    pub fn in_reverse(self, num_times: i64) -> Self {
+        Self { reversed_times: Some(num_times), ..self }
+    }
+
+    /// The rows `[t*v, ..]` of a scene in the order in which the model sees them, or from it: the turn undoes itself.
+    fn turned(&self, rows: &Tensor) -> Tensor {
+        match self.reversed_times {
+            None => rows.shallow_clone(),
+            Some(times) => {
+                let views = rows.size()[0] / times;
+                rows.unflatten(0, [times, views].as_slice()).flip([0]).flatten(0, 1) // [t*v, ..] -> [t, v, ..] -> [t*v, ..]
+            }
+        }
+    }
 }
 
 impl Sampling {
@@ -44,35 +76,83 @@ impl Sampling {
         seed: u64,
         progress: &mut Progress<'_>,
     ) -> Result<Tensor, ComponentError> {
+        self.run_without(model, batch, seed, &[], progress)
+    }
+
+    /// As [`Sampling::run`], without the conditions of the entries `absent`.
+    ///
+    /// # Errors
+    /// As [`Sampling::run`].
+    pub fn run_without(
+        &mut self,
+        model: &Model,
+        batch: &Batch,
+        seed: u64,
+        absent: &[String],
+        progress: &mut Progress<'_>,
+    ) -> Result<Tensor, ComponentError> {
+        let told = self.told(model, batch, seed, absent)?;
+        let [n, code @ ..] = model.latent_shape(batch)?;
+        let frames = n / batch.num_scenes().max(1);
+        let streams = batch.sample_ids.iter().map(|&id| Stream::new(seed, "sampling", id, 0)).collect();
+        let noise =
+            RowNoise { streams, of_stream: [&[frames], &code[..]].concat(), device: model.input(batch)?.device() };
+        self.run_told(model, &[told], noise, progress)
+    }
+
+    /// What `model` is told of `batch`. The conditions of the entries `absent` are zero in both halves of guidance.
+    ///
+    /// # Errors
+    /// When an embedder fails, or an entry is missing in the batch.
+    pub fn told(&self, model: &Model, batch: &Batch, seed: u64, absent: &[String]) -> Result<Told, ComponentError> {
         let _no_grad = grad_mode::no_grad();
-        let frames = batch.frames_per_scene;
-        let pixels = model.input(batch)?;
-        let [n, c, h, w] = pixels.size()[..] else {
-            let message = format!("must be [n, c, h, w], not {:?}", pixels.size());
-            return Err(ComponentError::new(
-                format!("batch entry {}", model.input_key),
-                ErrorCode::InvalidArgument,
-                message,
-            ));
-        };
-        let [code_c, code_h, code_w] = model.first_stage.latent_shape([c, h, w]);
-        let shape = [n, code_c, code_h, code_w];
-        let sigmas = with_final_zero(self.discretization.sigmas(self.num_steps)?);
-        let uc_zero = self.force_uc_zero.clone().unwrap_or_else(|| model.conditioner.droppable_keys());
-        let (cond, uncond) = model.conditioner.embed_pair(batch, seed, &uc_zero)?;
-        let guider = self.guider(&sigmas, frames)?;
+        let mut uc_zero = self.force_uc_zero.clone().unwrap_or_else(|| model.conditioner.droppable_keys());
+        uc_zero.extend_from_slice(absent);
+        let (cond, uncond) = model.conditioner.embed_pair(batch, seed, absent, &uc_zero)?;
         let extra = ExtraInputs::from_batch(batch, &model.extra_inputs)?;
-        let mut noise = SceneNoise::new(batch, seed, &shape);
-        let device = pixels.device();
-        let x = noise.next_tensor().to_device(device) * (1.0 + sigmas[0] * sigmas[0]).sqrt();
-        let mut guided = Guided { model, cond, uncond, extra, guider, noise, device, progress };
+        let num_views = batch.integers.get("num_views").map_or(1, |views| *views as u32);
+        Ok(Told {
+            cond,
+            uncond,
+            extra,
+            frames_per_scene: batch.frames_per_scene as u32,
+            num_views,
+            reversed_times: None,
+        })
+    }
+
+    /// Samples scenes, told at each step of the solver the next of `told`, and the first again after the last; all of them are
+    /// of the same scenes.
+    ///
+    /// # Shapes
+    /// - result: latents of the rows that `noise` makes, f32
+    ///
+    /// # Errors
+    /// When a component fails, or `progress` stops the solver.
+    ///
+    /// # Panics
+    /// When `told` is empty.
+    pub fn run_told(
+        &mut self,
+        model: &Model,
+        told: &[Told],
+        mut noise: RowNoise,
+        progress: &mut Progress<'_>,
+    ) -> Result<Tensor, ComponentError> {
+        assert!(!told.is_empty(), "a model that is told nothing at all");
+        let _no_grad = grad_mode::no_grad();
+        let sigmas = with_final_zero(self.discretization.sigmas(self.num_steps)?);
+        let guider = self.guider(&sigmas, &told[0])?;
+        let x = noise.next_tensor() * (1.0 + sigmas[0] * sigmas[0]).sqrt();
+        let mut guided = Guided { model, told, guider, noise, steps_done: 0, progress };
         self.sampler.sample(x, &sigmas, &mut guided)
     }
 
-    fn guider(&mut self, sigmas: &[f64], frames: i64) -> Result<Option<Guider>, ComponentError> {
+    fn guider(&mut self, sigmas: &[f64], told: &Told) -> Result<Option<Guider>, ComponentError> {
         let Some(guidance) = &mut self.guidance else { return Ok(None) };
         let grid = &sigmas[..sigmas.len() - 1];
-        let scales = guidance.scales(grid, frames as u32, self.num_views)?;
+        let frames = told.frames_per_scene;
+        let scales = guidance.scales(grid, frames, told.num_views)?;
         Guider::new(grid, scales, frames as usize, &self.additional_cond_keys).map(Some)
     }
 }
@@ -82,35 +162,32 @@ fn with_final_zero(mut sigmas: Vec<f64>) -> Vec<f64> {
     sigmas
 }
 
-/// Noise for each scene from its own stream, so a scene's sample does not depend on its neighbours.
-struct SceneNoise {
-    streams: Vec<Stream>,
-    of_scene: Vec<i64>,
+/// Noise for rows that belong together from a stream of their own, so that what is made of them does not depend on their
+/// neighbours.
+#[derive(Debug)]
+pub struct RowNoise {
+    /// One stream for each group of rows, in the order of the rows.
+    pub streams: Vec<Stream>,
+    /// The shape of a group, rows first.
+    pub of_stream: Vec<i64>,
+    /// Where the noise goes.
+    pub device: Device,
 }
 
-impl SceneNoise {
-    fn new(batch: &Batch, seed: u64, shape: &[i64]) -> Self {
-        let mut of_scene = shape.to_vec();
-        of_scene[0] /= batch.num_scenes().max(1);
-        let streams = batch.sample_ids.iter().map(|&id| Stream::new(seed, "sampling", id, 0)).collect();
-        Self { streams, of_scene }
-    }
-
+impl RowNoise {
     fn next_tensor(&mut self) -> Tensor {
-        let parts: Vec<Tensor> = self.streams.iter_mut().map(|stream| stream.normal_tensor(&self.of_scene)).collect();
-        Tensor::cat(&parts, 0)
+        let parts: Vec<Tensor> = self.streams.iter_mut().map(|stream| stream.normal_tensor(&self.of_stream)).collect();
+        Tensor::cat(&parts, 0).to_device(self.device)
     }
 }
 
 /// The model as the solver sees it.
 struct Guided<'a, 'p> {
     model: &'a Model,
-    cond: Conditions,
-    uncond: Conditions,
-    extra: ExtraInputs,
+    told: &'a [Told],
     guider: Option<Guider>,
-    noise: SceneNoise,
-    device: Device,
+    noise: RowNoise,
+    steps_done: usize,
     progress: &'a mut Progress<'p>,
 }
 
@@ -130,22 +207,25 @@ impl Guided<'_, '_> {
 impl Denoise for Guided<'_, '_> {
     fn denoise(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor, ComponentError> {
         let _no_grad = grad_mode::no_grad();
-        match &self.guider {
-            None => self.call(x, sigma, &self.cond, &self.extra),
+        let told = &self.told[self.steps_done % self.told.len()];
+        let x = told.turned(x);
+        let denoised = match &self.guider {
+            None => self.call(&x, sigma, &told.cond, &told.extra)?,
             Some(guider) => {
-                let doubled = guider.double(x, &self.cond, &self.uncond, &self.extra)?;
+                let doubled = guider.double(&x, &told.cond, &told.uncond, &told.extra)?;
                 let both = self.call(&doubled.x, sigma, &doubled.conditions, &doubled.extra)?;
-                Ok(guider.blend(&both, sigma))
+                guider.blend(&both, sigma)
             }
-        }
-        .map(|denoised| denoised.to_kind(Kind::Float))
+        };
+        Ok(told.turned(&denoised.to_kind(Kind::Float)))
     }
 
     fn gaussian(&mut self) -> Tensor {
-        self.noise.next_tensor().to_device(self.device)
+        self.noise.next_tensor()
     }
 
     fn progress(&mut self, step: u32, total: u32, sigma: f64) -> bool {
+        self.steps_done = step as usize;
         (self.progress)(step, total, sigma)
     }
 }

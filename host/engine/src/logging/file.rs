@@ -18,12 +18,17 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         fs::create_dir_all(folder)?;
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
-        readable(&file)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        persist(file, path)
     };
     write().map_err(|source| LogError::Write { path: path.to_owned(), source })
+}
+
+/// Gives a written file its name, once it is on disk.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    readable(&file)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Temporary files are for their owner alone; what replaces a normal file should be as readable as one.

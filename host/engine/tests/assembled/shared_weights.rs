@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anneal::assemble::{Project, SampleSettings, TrainedRun};
+use anneal::assemble::{Project, SampleSettings, SavedRun};
 use anneal::config::Environment;
 use anneal::weights::{self, Named};
 use tch::{Device, Kind, Tensor};
@@ -66,9 +66,9 @@ fn frozen_weights_of_one_file_are_held_once_and_saved_under_both_keys() {
     assert!(is_one(&held) && held[0].equal(&values));
     // The file has done its work. What the embedders are called with is one, too.
     std::fs::write(&path, "").unwrap();
-    let settings = SampleSettings { num: 1, ..Default::default() };
     let plugins = [repository("target/plugins")];
-    let sampled = TrainedRun::open(&run, &settings, &plugins, &Environment::default()).unwrap();
+    let saved = SavedRun::open(&run, &SampleSettings::default(), &plugins, &Environment::default()).unwrap();
+    let sampled = saved.build().unwrap();
     let used = [0, 1].map(|i| sampled.model.conditioner.uses()[i].params[0].shallow_clone());
     assert!(is_one(&used) && used[0].equal(&values));
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anneal::assemble::{SampleSettings, TrainedRun};
+use anneal::assemble::{SampleSettings, SavedRun};
 use anneal::config::Environment;
+use anneal::data::Batch;
 use tch::Kind;
 
 use super::{open, repository, train};
@@ -140,16 +141,17 @@ fn it_trains_and_samples_under_its_views() {
     }
     assert!(run.join("previews/step-00000004/sheet.png").is_file());
 
-    let settings = SampleSettings { num: 1, ..Default::default() };
-    let mut sampled =
-        TrainedRun::open(&run, &settings, &[repository("target/plugins")], &Environment::default()).unwrap();
-    let sample = |run: &mut TrainedRun| run.sampling.run(&run.model, &run.batch, 5, &mut |_, _, _| true).unwrap();
-    let first = sample(&mut sampled);
+    let plugins = [repository("target/plugins")];
+    let saved = SavedRun::open(&run, &SampleSettings::default(), &plugins, &Environment::default()).unwrap();
+    let mut batch = saved.source_batch(1).unwrap();
+    let mut sampled = saved.build().unwrap();
+    let mut sample = |batch: &Batch| sampled.sampling.run(&sampled.model, batch, 5, &mut |_, _, _| true).unwrap();
+    let first = sample(&batch);
     assert_eq!(first.size(), [6, 3, 16, 16]);
-    assert!(first.isfinite().all().int64_value(&[]) == 1 && first.equal(&sample(&mut sampled)));
+    assert!(first.isfinite().all().int64_value(&[]) == 1 && first.equal(&sample(&batch)));
     // Other reference views make another sample.
-    let views = sampled.batch.tensors.get_mut("cond_view").unwrap();
+    let views = batch.tensors.get_mut("cond_view").unwrap();
     *views = -views.shallow_clone();
-    let change = (sample(&mut sampled) - first).abs().max().to_kind(Kind::Double).double_value(&[]);
+    let change = (sample(&batch) - first).abs().max().to_kind(Kind::Double).double_value(&[]);
     assert!(change > 1e-5, "the reference views change the sample by {change}");
 }

@@ -52,6 +52,14 @@ impl Camera {
     }
 }
 
+/// Appends the rays of cameras at these azimuths and elevations, `[v, 6, size, size]`. They are in radii of the ball and from
+/// its middle, so they are the same for every model.
+pub(in crate::data) fn append_orbit_rays(size: u32, places: impl Iterator<Item = (f64, f64)>, planes: &mut Vec<f32>) {
+    for (azimuth, elevation) in places {
+        Camera::on_orbit(Vec3::ZERO, 1.0, azimuth as f32, elevation as f32).append_rays(size, planes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::f32::consts::{FRAC_PI_2, PI};

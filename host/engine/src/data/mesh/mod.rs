@@ -9,7 +9,7 @@ mod pose;
 mod camera;
 mod raster;
 
-pub(super) use camera::Camera;
+pub(super) use camera::{Camera, append_orbit_rays};
 pub(super) use load::load;
 pub(super) use model::Model;
 pub(super) use pose::Pose;
