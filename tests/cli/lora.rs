@@ -101,7 +101,8 @@ fn a_tuned_run_goes_on_bit_for_bit() {
 #[test]
 fn adapters_are_saved_loaded_and_merged() {
     let house = House::new();
-    house.from("tuned", "base", &[LORA, "train.steps=3", "optimizer.learning_rate=0.02"]).succeeds();
+    // So long a step that adapters over three steps' weights say something.
+    house.from("tuned", "base", &[LORA, "train.steps=6", "optimizer.learning_rate=0.5"]).succeeds();
     let one = ["train.steps=1"];
     house.from("went-on", "tuned", &[LORA, one[0]]).succeeds();
 
@@ -120,8 +121,8 @@ fn adapters_are_saved_loaded_and_merged() {
     house.from("merged", "merged.safetensors", &one).succeeds();
     let [merged_loss, tuned_loss] = ["merged", "went-on"].map(|name| house.losses(name)[0]);
     house.from("plain", "base", &one).succeeds();
-    assert!((merged_loss - tuned_loss).abs() < 1e-5 * tuned_loss, "{merged_loss} {tuned_loss}");
-    assert!((house.losses("plain")[0] - tuned_loss).abs() > 1e-4 * tuned_loss, "the adapters say something");
+    assert!((merged_loss - tuned_loss).abs() < 2e-6 * tuned_loss, "{merged_loss} {tuned_loss}");
+    assert!((house.losses("plain")[0] - tuned_loss).abs() > 2e-5 * tuned_loss, "the adapters say something");
     let base = house.write(&["convert", "--ema"], "base", "base.safetensors");
     let again = house.at("again.safetensors");
     checkpoint(&["merge-lora", text(&base), text(&again), "--adapters", text(&adapters)]).succeeds();

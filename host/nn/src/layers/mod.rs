@@ -9,6 +9,8 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod linear_attention;
+#[cfg(test)]
+mod lora_tests;
 mod mlp;
 mod resample;
 mod self_attention;
