@@ -41,7 +41,7 @@ enum Verb {
     /// Train a model from a config.
     Train(train::Train),
     /// Sample from a trained run.
-    Sample(sample::Sample),
+    Sample(Box<sample::Sample>),
     /// Score a trained run on scenes that it was not trained on.
     Evaluate(evaluate::Evaluate),
     /// Say what a run will hold in memory and on disk.

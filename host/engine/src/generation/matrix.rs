@@ -24,6 +24,9 @@ pub struct Matrix<'a> {
     pub sample_id: u64,
 }
 
+/// Makes the batch of some times, told the views of one of them or none, and says which entries it is to do without.
+pub type BatchOf<'a, E> = dyn Fn(&[usize], Option<&Tensor>) -> Result<(Batch, Vec<String>), E> + 'a;
+
 impl Matrix<'_> {
     /// Samples the windows and decodes what they made.
     ///
@@ -41,7 +44,7 @@ impl Matrix<'_> {
         &self,
         model: &Model,
         sampling: &mut Sampling,
-        batch_of: &dyn Fn(&[usize], Option<&Tensor>) -> Result<(Batch, Vec<String>), E>,
+        batch_of: &BatchOf<'_, E>,
         progress: &mut Progress<'_>,
     ) -> Result<Tensor, E> {
         let _no_grad = grad_mode::no_grad();

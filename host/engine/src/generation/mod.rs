@@ -3,7 +3,7 @@
 mod matrix;
 mod plan;
 
-pub use matrix::Matrix;
+pub use matrix::{BatchOf, Matrix};
 pub use plan::{Scheme, TooShort, Window, plan};
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ mod tests {
         let at = |time: u32| image::open(folder.path().join(format!("sample-0-view-01/000{time}.png"))).unwrap();
         assert_eq!([0, 1, 2].map(|time| at(time).into_rgb8().get_pixel(0, 0).0[0]), [100, 120, 140]);
         let grid = image::open(folder.path().join("sample-0-grid.png")).unwrap().into_rgb8();
-        let (line, column) = ((grid.height() + 2) / 2, (grid.width() + 2) / 3);
+        let (line, column) = ((grid.height() + 2) / 2, (grid.width() + 2).div_euclid(3));
         assert_eq!(grid.get_pixel(2 * column + 1, line + 1).0, [140; 3], "a line a view, a column a time");
         assert_eq!(image::open(folder.path().join("sample-0-grid.gif")).unwrap().into_rgb8().dimensions(), (18, 6));
     }

@@ -220,7 +220,7 @@ impl ViewsLayout {
 
     fn set_elevations(&mut self, elevations: &[f64]) -> Result<(), GivenError> {
         let views = self.places.len();
-        if let Some(&got) = elevations.iter().find(|elevation| !(elevation.abs() < 90.0)) {
+        if let Some(&got) = elevations.iter().find(|elevation| elevation.is_nan() || elevation.abs() >= 90.0) {
             return Err(GivenError::Number { what: "an elevation", got, expected: "between -90 and 90 degrees" });
         }
         let (own, of_views) = match (elevations, self.cond_idx) {

@@ -85,7 +85,7 @@ impl Moment {
             Self::F32(_) => {}
             Self::Bf16(flat) => {
                 let rounded = rounded_at_random(values, offset, step);
-                let _ = flat.narrow(0, offset, len).copy_(&rounded);
+                flat.narrow(0, offset, len).copy_(&rounded);
             }
             Self::Int8(flat) => flat.write(offset, values),
         }
@@ -132,8 +132,8 @@ impl Quantized {
         // A block of zeros has no scale; whatever divides it, zeros stay.
         let parts = &blocks / scales.clamp_min(f64::from(f32::MIN_POSITIVE));
         let codes = parts.bucketize(&self.borders, true, false).view([-1]);
-        let _ = self.codes.narrow(0, offset, values.numel() as i64).copy_(&codes);
-        let _ = self.scales.narrow(0, offset / BLOCK, blocks.size()[0]).copy_(&scales.view([-1]));
+        self.codes.narrow(0, offset, values.numel() as i64).copy_(&codes);
+        self.scales.narrow(0, offset / BLOCK, blocks.size()[0]).copy_(&scales.view([-1]));
     }
 }
 
