@@ -18,7 +18,10 @@ fn every_shipped_config_is_fine_and_shows_as_a_config() {
     for config in configs() {
         let ran = anneal(&["config", "check", &config]);
         if !needs_nothing.iter().any(|name| config.ends_with(name)) && ran.code != Some(0) {
-            // What a person has to bring is all that is missing.
+            // What a person has to bring is all that is missing; clips in mp4 need a decoder, too.
+            if ran.err.contains("decoding it needs the program ffmpeg") {
+                continue;
+            }
             let faults = ran.err.lines().filter(|line| line.contains(".toml:"));
             assert!(faults.clone().count() > 0, "{ran:#?}");
             for fault in faults {
