@@ -75,5 +75,19 @@ fn held_out_scenes_come_from_a_source_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     let classes = "validation.source={kind=\"emoji\",size=16,classes=[{name=\"faces\",words=[\"face\"]}]}";
     let sets: Vec<&str> = VALIDATED.iter().copied().chain([classes]).collect();
+    train(dir.path(), &sets, &[]).fails(3, &["validation.source: a scene has 1 frames", "n_copies is 4"]);
+    // As many frames, but nothing else that the model reads.
+    let mut builder = tar::Builder::new(std::fs::File::create(dir.path().join("a.tar")).unwrap());
+    for frame in 0..4 {
+        let png = dir.path().join("frame.png");
+        image::RgbImage::new(16, 16).save(&png).unwrap();
+        builder.append_path_with_name(&png, format!("a.{frame:04}.png")).unwrap();
+    }
+    builder.finish().unwrap();
+    let shards = format!(
+        "validation.source={{kind=\"webdataset\",shards=[\"{}\"],size=[16,16]}}",
+        dir.path().join("a.tar").display()
+    );
+    let sets: Vec<&str> = VALIDATED.iter().copied().chain([shards.as_str()]).collect();
     train(dir.path(), &sets, &[]).fails(3, &["the data source gives no entry `cond_image`"]);
 }
