@@ -106,7 +106,11 @@ impl Videos {
             let place = format!("{}:{}", config.path.display(), number + 1);
             let said = said(line.trim()).map_err(|reason| DataError::Unusable { place: place.clone(), reason })?;
             let path = folder.join(&said.path);
-            let form = form(&path).map_err(|error| DataError::Unusable { place, reason: error.to_string() })?;
+            let form = form(&path).map_err(|error| {
+                let fetched = path.parent().is_some_and(|folder| folder.ends_with("data/clips")) && !path.exists();
+                let remedy = if fetched { "; run `cargo xtask data`, which fetches the clips" } else { "" };
+                DataError::Unusable { place, reason: format!("{error}{remedy}") }
+            })?;
             videos.push(Video { path, name: said.path.to_string_lossy().into_owned(), form, said });
         }
         let source = Self {

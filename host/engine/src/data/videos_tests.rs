@@ -92,6 +92,8 @@ fn a_list_cuts_and_describes_its_videos() {
     assert!(failed(r#"{ "path": "data/run", "start_s": 3, "end_s": 1 }"#).contains("`start_s` is not before `end_s`"));
     assert!(failed(&format!("{line}\ndata/walk")).contains("data/walk has no `caption`"));
     assert!(failed("\n").contains("the list names no video"));
+    let (own, fetched) = (failed("data/fly.mp4"), failed("data/clips/fly.mp4"));
+    assert!(!own.contains("cargo xtask data") && fetched.contains("run `cargo xtask data`"), "{own} {fetched}");
 }
 
 #[test]
