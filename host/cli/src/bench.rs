@@ -14,6 +14,7 @@ use anneal::trainer::{
     train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
+use anneal_torch::count::count;
 use anneal_torch::random::Stream;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -183,6 +184,11 @@ impl Step {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
+        // Once more, counted: counting slows a step down.
+        let mut next = || Ok(batch(&shape, 0).to_device(device));
+        let (done, counted) =
+            count(|| train_step(&mut state, &mut objective, &mut rates, &settings, &mut next)).map_err(internal)?;
+        done?;
         seconds.sort_by(f64::total_cmp);
         let line = json!({
             "engine": "anneal",
@@ -194,6 +200,7 @@ impl Step {
             "median_s": seconds.get(seconds.len() / 2),
             "min_s": seconds.first(),
             "max_s": seconds.last(),
+            "activations_mib": (device == Device::Cpu).then_some(counted.peak >> 20),
             "peak_rss_mib": anneal_torch::memory::peak_rss() >> 20,
         });
         println!("{line}");
@@ -248,6 +255,11 @@ impl Step {
         };
         Ok((model, state, num_params))
     }
+}
+
+/// What should not happen.
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
 }
 
 /// Latents, conditions and frame counts of one scene, drawn afresh for every step.

@@ -1,6 +1,6 @@
 //! Shape changes by name.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Frames as an axis of positions.
 ///
@@ -35,6 +35,27 @@ pub fn rows_of_frames(x: &Tensor, t: i64) -> Tensor {
     let rows = x.size()[0];
     assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of clips of num_video_frames = {t}");
     x.unflatten(0, [rows / t, t])
+}
+
+/// The numbers 0, 1, .. where `x` is, which may be where tensors have no values.
+///
+/// # Shapes
+/// - result: `[n]` f32
+pub fn count_to(n: i64, x: &Tensor) -> Tensor {
+    one_like(x).expand([n], false).ones_like().cumsum(0, Kind::Float) - 1.0
+}
+
+/// Zeros where `x` is.
+///
+/// # Shapes
+/// - result: `shape`, f32
+pub fn zeros_at(shape: &[i64], x: &Tensor) -> Tensor {
+    one_like(x).expand(shape, false).zeros_like()
+}
+
+/// A value of `x` without its history.
+fn one_like(x: &Tensor) -> Tensor {
+    x.detach().flatten(0, -1).narrow(0, 0, 1).to_kind(Kind::Float)
 }
 
 /// Pixels as tokens.

@@ -58,6 +58,8 @@ unsafe extern "C" {
     pub(crate) fn anneal_torch_clear_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
+    pub(crate) fn anneal_torch_count(live: *mut i64) -> c_int;
+    pub(crate) fn anneal_torch_counted(peak: *mut i64, flops: *mut i64) -> c_int;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_empty_meta(
         sizes: *const i64,

@@ -10,6 +10,8 @@ pub mod autocast;
 pub mod checkpoint;
 /// Convolutions that keep the size of their input.
 pub mod conv;
+/// What a computation allocates and multiplies.
+pub mod count;
 /// CUDA, loaded at run time.
 pub mod cuda;
 /// libtorch's default generators.

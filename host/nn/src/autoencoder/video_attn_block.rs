@@ -1,6 +1,6 @@
 //! Attention of video decoders: over the pixels of a frame, then over the frames at a pixel.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::attention::AttnBlock;
 use super::config::TimeMerge;
@@ -8,6 +8,7 @@ use super::video_resnet_block::MixFactor;
 use crate::blocks::{TransformerBlockConfig, VideoTransformerBlock, VideoTransformerBlockConfig};
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
+use crate::shape::count_to;
 
 /// `alpha * spatial + (1 - alpha) * temporal` between attention and its projection; plus the skip connection.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl VideoAttnBlock {
     pub fn forward(&self, x: &Tensor, t: Option<i64>, train: bool) -> Tensor {
         let Some(t) = t else { return self.image.forward(x) };
         let spatial = self.image.attended(x); // [b*t, h*w, c]
-        let frames = Tensor::arange(t, (Kind::Int64, x.device())).repeat([x.size()[0] / t]);
+        let frames = count_to(t, x).repeat([x.size()[0] / t]);
         let embedding = self.video_time_embed.forward(&timestep_embedding(&frames, self.channels, 10_000.0));
         let temporal = self.time_mix_block.forward(&(&spatial + embedding.unsqueeze(1)), None, t, train);
         let alpha = self.mix.alpha().to_kind(temporal.kind());

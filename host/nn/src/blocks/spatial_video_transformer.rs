@@ -1,6 +1,6 @@
 //! The transformer of the video UNet: blocks over pixels, each followed by one over frames.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{
     Blend, BlendConfig, SecondAttention, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
-use crate::shape::rows_of_frames;
+use crate::shape::{count_to, rows_of_frames};
 
 /// The keys of what was added to a spatial transformer for time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl SpatialVideoTransformer {
 
     /// `[t, 1, c]`: the same for all clips and positions.
     fn frame_embedding(&self, x: &Tensor, t: i64) -> Tensor {
-        let frames = Tensor::arange(t, (Kind::Float, x.device()));
+        let frames = count_to(t, x);
         let embedded = timestep_embedding(&frames, self.config.spatial.channels, self.config.max_period);
         self.time_pos_embed.forward(&embedded).unsqueeze(1)
     }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{
     AlphaBlender, Blend, BlendConfig, LegacyMergeStrategy, SecondAttention, SpatialTransformer,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::layers::{Mlp, timestep_embedding};
 use crate::params::Path;
-use crate::shape::rows_of_frames;
+use crate::shape::{count_to, rows_of_frames};
 
 /// Which tokens of a frame attend to one another in view attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -218,7 +218,7 @@ impl ViewMotionTransformer {
 
     /// `[n, 1, c]`
     fn index_embedding(&self, embed: &Mlp, n: i64, x: &Tensor) -> Tensor {
-        let indices = Tensor::arange(n, (Kind::Float, x.device()));
+        let indices = count_to(n, x);
         let embedded = timestep_embedding(&indices, self.config.spatial.channels, self.config.max_period);
         embed.forward(&embedded).unsqueeze(1)
     }
