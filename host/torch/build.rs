@@ -24,7 +24,10 @@ fn main() {
         loops.file(format!("cpp/{file}.cpp"));
     }
     loops.compile("anneal_torch_loops");
-    build.opt_level(2).file("cpp/ops.cpp").file("cpp/checkpoint.cpp").file("cpp/conv.cpp").compile("anneal_torch_shim");
+    for file in ["ops", "checkpoint", "conv", "count"] {
+        build.file(format!("cpp/{file}.cpp"));
+    }
+    build.opt_level(2).compile("anneal_torch_shim");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

@@ -13,7 +13,8 @@ use crate::exit::{Exit, Failure};
   anneal plan configs/svd.toml
   anneal plan configs/svd.toml --set model.trainable='[\"temporal\"]' --json
 
-Needs neither the memory, nor the data, nor the files of weights that the config names. Activations are not counted: they come on top of what stays for the whole run.")]
+Needs neither the memory, nor the data, nor the files of weights that the config names. Activations are those of the
+network, found by running it on tensors without values.")]
 pub struct Plan {
     #[command(flatten)]
     config: ConfigArgs,
@@ -26,6 +27,7 @@ impl Plan {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
         let plan = self.config.open_with(&[], Files::MayLack)?.plan()?;
+        let step = plan.activations.as_ref().ok();
         if self.json {
             let parts = plan
                 .parts
@@ -36,7 +38,9 @@ impl Plan {
                 "bytes": {
                     "weights": plan.weights, "gradients": plan.gradients, "moments": plan.moments, "ema": plan.ema,
                     "state": plan.state(), "checkpoint": plan.checkpoint,
+                    "activations": step.map(|counted| counted.step), "sampling": step.map(|counted| counted.sampling),
                 },
+                "flops_a_step": step.map(|counted| counted.flops),
                 "steps": plan.steps, "scenes": plan.scenes, "checkpoints": plan.checkpoints,
             });
             println!("{all}");
@@ -47,7 +51,7 @@ impl Plan {
             println!("{:<44} {:>16} {:>16}", part.name, thousands(part.parameters), thousands(part.trained));
         }
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        println!("\nmemory, GiB, activations on top");
+        println!("\nmemory, GiB");
         for (name, bytes) in [
             ("weights", plan.weights),
             ("gradients", plan.gradients),
@@ -56,6 +60,19 @@ impl Plan {
             ("together", plan.state()),
         ] {
             println!("{name:<44} {:>16.3}", gib(bytes));
+        }
+        match &plan.activations {
+            Ok(counted) => {
+                for (name, bytes) in [
+                    ("on top: activations of a step", counted.step),
+                    ("or, while sampling", counted.sampling),
+                    ("or, while a checkpoint is written", plan.checkpoint),
+                ] {
+                    println!("{name:<44} {:>16.3}", gib(bytes));
+                }
+                println!("\n{:.3} TFLOP a step", counted.flops as f64 / 1e12);
+            }
+            Err(reason) => println!("activations on top: {reason}"),
         }
         let kept = plan.checkpoint * plan.checkpoints;
         println!("\n{} steps over {} scenes", thousands(plan.steps), thousands(plan.scenes));

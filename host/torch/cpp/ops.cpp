@@ -6,7 +6,9 @@
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/version.h>
@@ -103,6 +105,20 @@ int anneal_torch_empty_meta(const int64_t *sizes, size_t rank, int kind, Tensor 
     *out = new Tensor(at::empty(c10::IntArrayRef(sizes, rank),
                                 at::TensorOptions().device(at::kMeta).dtype(static_cast<at::ScalarType>(kind))));
   })
+}
+
+int anneal_torch_arange_like(int64_t n, Tensor *like, Tensor **out) {
+  ANNEAL_GUARD({ *out = new Tensor(at::arange(n, at::TensorOptions().device(like->device()).dtype(at::kFloat))); })
+}
+
+int anneal_torch_zeros_like(const int64_t *sizes, size_t rank, Tensor *like, Tensor **out) {
+  ANNEAL_GUARD({
+    *out = new Tensor(at::zeros(c10::IntArrayRef(sizes, rank), at::TensorOptions().device(like->device()).dtype(at::kFloat)));
+  })
+}
+
+int anneal_torch_to_like(Tensor *tensor, Tensor *like, Tensor **out) {
+  ANNEAL_GUARD({ *out = new Tensor(tensor->to(like->device())); })
 }
 
 struct anneal_autocast_state {

@@ -58,6 +58,8 @@ unsafe extern "C" {
     pub(crate) fn anneal_torch_clear_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
+    pub(crate) fn anneal_torch_count(live: *mut i64) -> c_int;
+    pub(crate) fn anneal_torch_counted(live: *mut i64, peak: *mut i64, flops: *mut i64) -> c_int;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_empty_meta(
         sizes: *const i64,
@@ -65,6 +67,14 @@ unsafe extern "C" {
         kind: c_int,
         out: *mut *mut C_tensor,
     ) -> c_int;
+    pub(crate) fn anneal_torch_arange_like(n: i64, like: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn anneal_torch_zeros_like(
+        sizes: *const i64,
+        rank: usize,
+        like: *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_to_like(tensor: *mut C_tensor, like: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_geglu(x: *mut C_tensor, bias: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_conv_same(
         x: *mut C_tensor,

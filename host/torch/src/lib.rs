@@ -10,6 +10,8 @@ pub mod autocast;
 pub mod checkpoint;
 /// Convolutions that keep the size of their input.
 pub mod conv;
+/// What a computation allocates and multiplies.
+pub mod count;
 /// CUDA, loaded at run time.
 pub mod cuda;
 /// libtorch's default generators.
@@ -20,6 +22,8 @@ pub mod grad_mode;
 pub mod memory;
 /// The fused steps of Adam, AdamW and SGD.
 pub mod optim;
+/// Tensors made where another one is.
+pub mod place;
 /// Counter-based random streams.
 pub mod random;
 /// Gradients as views, version counters, meta tensors, raw handles.

@@ -43,14 +43,15 @@ pub fn check_entries<C: RunKind>(loaded: &Loaded<C>, batch: &Batch) -> Vec<Probl
 }
 
 /// Widths that a network is told in the config and that the data and the embedders must agree with.
-struct Widths {
-    in_channels: i64,
-    out_channels: i64,
-    vector: Option<i64>,
-    context: Option<i64>,
+pub(super) struct Widths {
+    pub(super) in_channels: i64,
+    pub(super) out_channels: i64,
+    pub(super) vector: Option<i64>,
+    pub(super) context: Option<i64>,
 }
 
-fn widths(network: &NetworkConfig) -> Widths {
+/// The widths that `network` is told.
+pub(super) fn widths(network: &NetworkConfig) -> Widths {
     match network {
         NetworkConfig::Unet(n) => Widths {
             in_channels: n.in_channels.into(),

@@ -1,5 +1,6 @@
 //! A checked config to a runnable model and trainer.
 
+mod activations;
 mod any;
 mod autoencoder;
 mod cache;
@@ -19,6 +20,7 @@ mod run;
 mod shared_weights;
 mod weights_file;
 
+pub use activations::Activations;
 pub use any::AnyProject;
 pub use check::{check_entries, check_plugins, check_widths};
 pub use device::device;

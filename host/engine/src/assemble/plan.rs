@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
-use crate::config::{AutoencoderRunConfig, OptimizerConfig, RunConfig, TrainConfig};
+use super::activations::activations;
+use super::{Activations, AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
+use crate::config::{AutoencoderRunConfig, OptimizerConfig, Precision, RunConfig, TrainConfig};
 use crate::weights::Named;
 
 /// Bytes of a parameter, a gradient or an average: all are f32.
@@ -35,6 +36,8 @@ pub struct Plan {
     pub ema: u64,
     /// Bytes of one checkpoint on disk.
     pub checkpoint: u64,
+    /// What a step allocates on top of that, or why it is not known.
+    pub activations: Result<Activations, String>,
     /// Optimizer steps of the run.
     pub steps: u64,
     /// Scenes that the run sees.
@@ -70,7 +73,9 @@ impl Project<RunConfig> {
     /// # Errors
     /// When a plugin cannot be loaded or refuses its settings.
     pub fn plan(&mut self) -> Result<Plan, AssembleError> {
-        let config = self.loaded.config.clone();
+        let mut config = self.loaded.config.clone();
+        // Autocast knows no tensors without values.
+        config.run.precision = Precision::F32;
         let built = build_model(&config, &mut self.registry, Place::Meta)?;
         self.check_patterns(&built)?;
         self.groups("/optimizer", &config.optimizer, &built.trained, built.num_network)?;
@@ -84,6 +89,7 @@ impl Project<RunConfig> {
         let averaged = config.ema.as_ref().map_or(&[][..], |_| &built.trained[..built.num_network]);
         let mut plan = plan(&parts, &built.weights, &built.trained, averaged, (&config.train, config.data.batch_size));
         plan.weights -= built.num_shared * BYTES;
+        plan.activations = activations(&config, &built);
         Ok(plan)
     }
 }
@@ -148,6 +154,7 @@ fn plan(
         gradients: gradients * BYTES,
         moments,
         ema: ema * BYTES,
+        activations: Err("those of an autoencoder are not counted".to_owned()),
         checkpoint: (all + ema) * BYTES + moments,
         steps: train.steps,
         scenes: train.steps * u64::from(train.accumulate_batches) * batch_size as u64,

@@ -36,16 +36,6 @@ pub fn assign<'a>(have: &[Named], value_of: impl Fn(&str) -> Option<&'a Tensor>)
     }
 }
 
-/// Copies of all tensors; those that share memory share their copy.
-pub fn copies(named: &[Named]) -> Vec<Named> {
-    let mut copied: HashMap<(usize, Vec<i64>), Tensor> = HashMap::new();
-    let mut copy = |tensor: &Tensor| {
-        let place = (tensor.data_ptr() as usize, tensor.size());
-        copied.entry(place).or_insert_with(|| tensor.detach().copy()).shallow_clone()
-    };
-    named.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect()
-}
-
 /// Tensors by the address of their values; those without any values are left out.
 fn by_memory(named: &[Named]) -> HashMap<usize, Vec<&Named>> {
     let mut by_memory: HashMap<usize, Vec<&Named>> = HashMap::new();
@@ -105,14 +95,5 @@ mod tests {
             assert_eq!(firsts(&have), expected);
             assert_eq!(held.iter().map(|tensor| tensor.double_value(&[0])).collect::<Vec<_>>(), expected);
         }
-    }
-
-    #[test]
-    fn copies_share_what_their_originals_share() {
-        let have = three();
-        let copies = copies(&have);
-        assert!(share(&copies) && copies[0].1.data_ptr() != have[0].1.data_ptr());
-        let _ = have[0].1.shallow_clone().zero_();
-        assert_eq!(firsts(&copies), [1.0, 1.0, 3.0]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anneal_nn::adapted_layer;
 use tch::Tensor;
 
-use super::assign::{assign, copies};
+use super::assign::assign;
 use super::checkpoint::{CheckpointError, Position, Snapshot};
 use super::{Ema, Optimizer};
 use crate::weights::{KeyReport, Named, other_prefix};
@@ -31,16 +31,16 @@ pub struct TrainState {
 }
 
 impl TrainState {
-    /// A copy of the state for a checkpoint.
+    /// The state for a checkpoint, as views: write them before the next step.
     pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
             config: config.to_owned(),
             plugins: plugins.to_vec(),
-            model: copies(&self.weights),
-            ema: self.ema.as_ref().map(|ema| copies(&ema.shadows())).unwrap_or_default(),
-            optimizer: copies(&self.optimizer_state()),
+            model: self.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+            ema: self.ema.as_ref().map(Ema::shadows).unwrap_or_default(),
+            optimizer: self.optimizer_state(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Attention of video decoders: over the pixels of a frame, then over the frames at a pixel.
 
-use tch::{Kind, Tensor};
+use anneal_torch::place::count_to;
+use tch::Tensor;
 
 use super::attention::AttnBlock;
 use super::config::TimeMerge;
@@ -45,7 +46,7 @@ impl VideoAttnBlock {
     pub fn forward(&self, x: &Tensor, t: Option<i64>, train: bool) -> Tensor {
         let Some(t) = t else { return self.image.forward(x) };
         let spatial = self.image.attended(x); // [b*t, h*w, c]
-        let frames = Tensor::arange(t, (Kind::Int64, x.device())).repeat([x.size()[0] / t]);
+        let frames = count_to(t, x).repeat([x.size()[0] / t]);
         let embedding = self.video_time_embed.forward(&timestep_embedding(&frames, self.channels, 10_000.0));
         let temporal = self.time_mix_block.forward(&(&spatial + embedding.unsqueeze(1)), None, t, train);
         let alpha = self.mix.alpha().to_kind(temporal.kind());

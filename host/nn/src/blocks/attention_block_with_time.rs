@@ -1,6 +1,7 @@
 //! The attention block of the first diffusion UNets, with a block over frames behind it.
 
-use tch::{Kind, Tensor};
+use anneal_torch::place::count_to;
+use tch::Tensor;
 
 use super::{
     AttentionBlock, Blend, BlendConfig, LegacyMergeStrategy, QkvOrder, VideoTransformerBlock,
@@ -59,7 +60,7 @@ impl AttentionBlockWithTime {
     pub fn forward(&self, x: &Tensor, t: i64, train: bool) -> Tensor {
         let (_, _, h, w) = x.size4().unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
         let image = to_tokens(&self.image.forward(x));
-        let frames = timestep_embedding(&Tensor::arange(t, (Kind::Float, x.device())), self.channels, 10_000.0);
+        let frames = timestep_embedding(&count_to(t, x), self.channels, 10_000.0);
         let emb = self.time_mix_time_embed.forward(&frames).unsqueeze(1); // [t, 1, c]
         let clip = (rows_of_frames(&image, t) + emb).flatten(0, 1);
         let over_time = self.time_mix_block.forward(&clip, None, t, train);
@@ -73,7 +74,7 @@ mod tests {
     use crate::blocks::TransformerBlockConfig;
     use crate::params::Params;
     use crate::testing::{F32, close, randomise};
-    use tch::Device;
+    use tch::{Device, Kind};
 
     fn build(factor: f64) -> AttentionBlockWithTime {
         let block = TransformerBlockConfig {

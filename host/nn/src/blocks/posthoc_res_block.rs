@@ -1,6 +1,7 @@
 //! The residual block of SV4D's UNet: an image block, and one over all frames of all views as one line of time.
 
-use tch::{Kind, Tensor};
+use anneal_torch::place::zeros_at;
+use tch::Tensor;
 
 use super::{Blend, BlendConfig, ResBlock, ResBlockConfig, Resample};
 use crate::params::Path;
@@ -53,7 +54,7 @@ impl PostHocResBlock {
         let image = self.image.forward(x, Some(emb), train);
         let emb = rows_of_frames(emb, t);
         let branch = self.time_mix_blocks.branch(&split_time(&image, t), Some(&emb), train);
-        let no_images = Tensor::zeros([1, 1], (Kind::Float, x.device()));
+        let no_images = zeros_at(&[1, 1], x);
         let alpha = self.blend.alpha(Some(&no_images));
         // The time block's skip connection is the identity, so either blend of image and image + branch is the image and
         // a part of the branch.

@@ -1,6 +1,7 @@
 //! The transformer of the video UNet: blocks over pixels, each followed by one over frames.
 
-use tch::{Kind, Tensor};
+use anneal_torch::place::count_to;
+use tch::Tensor;
 
 use super::{
     Blend, BlendConfig, SecondAttention, SpatialTransformer, SpatialTransformerConfig, TransformerBlockConfig,
@@ -105,7 +106,7 @@ impl SpatialVideoTransformer {
 
     /// `[t, 1, c]`: the same for all clips and positions.
     fn frame_embedding(&self, x: &Tensor, t: i64) -> Tensor {
-        let frames = Tensor::arange(t, (Kind::Float, x.device()));
+        let frames = count_to(t, x);
         let embedded = timestep_embedding(&frames, self.config.spatial.channels, self.config.max_period);
         self.time_pos_embed.forward(&embedded).unsqueeze(1)
     }

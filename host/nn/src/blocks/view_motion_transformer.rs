@@ -2,7 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use anneal_torch::place::count_to;
+use tch::Tensor;
 
 use super::{
     AlphaBlender, Blend, BlendConfig, LegacyMergeStrategy, SecondAttention, SpatialTransformer,
@@ -218,7 +219,7 @@ impl ViewMotionTransformer {
 
     /// `[n, 1, c]`
     fn index_embedding(&self, embed: &Mlp, n: i64, x: &Tensor) -> Tensor {
-        let indices = Tensor::arange(n, (Kind::Float, x.device()));
+        let indices = count_to(n, x);
         let embedded = timestep_embedding(&indices, self.config.spatial.channels, self.config.max_period);
         embed.forward(&embedded).unsqueeze(1)
     }

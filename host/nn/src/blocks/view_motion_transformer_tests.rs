@@ -4,7 +4,7 @@ use super::*;
 use crate::config::MergeStrategy;
 use crate::params::Params;
 use crate::testing::{F32, close, keys, randomise};
-use tch::Device;
+use tch::{Device, Kind};
 
 fn config(grouping: ViewGrouping) -> ViewMotionTransformerConfig {
     let block = TransformerBlockConfig {

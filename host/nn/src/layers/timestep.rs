@@ -1,5 +1,6 @@
 //! Sinusoidal embedding of scalars.
 
+use anneal_torch::place::{count_to, zeros_at};
 use tch::{Kind, Tensor};
 
 /// `[cos(x f_i) | sin(x f_i)]` with `f_i = max_period^(-i/half)`, `half = dim/2`, and a zero appended when `dim` is odd.
@@ -9,12 +10,12 @@ use tch::{Kind, Tensor};
 /// - result: `[n, dim]` f32
 pub fn timestep_embedding(x: &Tensor, dim: i64, max_period: f64) -> Tensor {
     let half = dim / 2;
-    let steps = Tensor::arange(half, (Kind::Float, x.device()));
+    let steps = count_to(half, x);
     let frequencies = (steps * (-max_period.ln() / half as f64)).exp();
     let angles = x.to_kind(Kind::Float).unsqueeze(1) * frequencies.unsqueeze(0); // [n] -> [n, half]
     let mut parts = vec![angles.cos(), angles.sin()];
     if dim % 2 == 1 {
-        parts.push(Tensor::zeros([x.size()[0], 1], (Kind::Float, x.device())));
+        parts.push(zeros_at(&[x.size()[0], 1], x));
     }
     Tensor::cat(&parts, 1)
 }

@@ -1,0 +1,218 @@
+//! What a step allocates beyond what stays, and what it costs: found by running the network on tensors without values.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anneal_torch::count::count;
+use anneal_torch::place::zeros_at;
+use anneal_torch::tensor::{empty_meta, keep_grad_in};
+use anneal_torch::{TorchError, grad_mode};
+use tch::{Kind, Tensor};
+
+use super::Built;
+use super::check::widths;
+use crate::conditioner::{Conditions, Slot};
+use crate::config::{NetworkConfig, RunConfig, SourceConfig};
+use crate::diffusion::{ExtraInputs, Model};
+use crate::error::{ComponentError, ErrorCode};
+
+/// Tokens of a context that nobody counted: an image's one; a text's 77 where the network is of images.
+const TEXT_TOKENS: i64 = 77;
+
+/// Pixels of a side of CIFAR-10's images.
+const CIFAR10_SIDE: u32 = 32;
+
+/// What comes on top of what stays for the whole run, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activations {
+    /// Bytes of a training step of the largest batch, in f32. Autocast to bfloat16 takes about half.
+    pub step: u64,
+    /// Bytes while pictures are made, in f32: for previews, or for a scene of validation; none if the run makes none.
+    pub preview: Option<u64>,
+    /// Multiplications and additions of the network in a step, forward and backward.
+    pub flops: u64,
+}
+
+/// The shapes of a scene at their largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scene {
+    views: i64,
+    times: i64,
+    rows: i64,
+    columns: i64,
+}
+
+/// Counts what a step and a preview of `built`, which has no values, would allocate for the batches of `config`.
+///
+/// # Errors
+/// Why that cannot be known before the data is there, or that the shapes do not fit.
+pub(super) fn activations(config: &RunConfig, built: &Built) -> Result<Activations, String> {
+    let scene = scene(&config.data.source).ok_or("the source does not say how large its pictures are")?;
+    let run = || count_passes(config, built, scene).map_err(|error| error.to_string());
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(message(panic.as_ref())))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.and_then(|text| text.lines().next()).unwrap_or("the network refused the shapes").to_owned()
+}
+
+fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activations, ComponentError> {
+    // Gradients have their place for the whole run.
+    let homes: Vec<Tensor> = built.trained.iter().map(|(_, param)| param.detach().zeros_like()).collect();
+    for ((_, param), home) in built.trained.iter().zip(&homes) {
+        keep_grad_in(param, home).map_err(of_libtorch)?;
+    }
+    let of = |scenes: usize| Batch { config, model: &built.model, scene, scenes: scenes as i64 };
+    let (done, step) = count(|| of(config.data.batch_size).step()).map_err(of_libtorch)?;
+    done?;
+    let samples = config.validation.as_ref().is_some_and(|validation| validation.sample);
+    let scenes = match config.logging.preview_every_steps {
+        Some(_) => config.logging.preview_scenes,
+        None => usize::from(samples),
+    };
+    let preview = (scenes > 0).then(|| {
+        let (done, counted) = count(|| of(scenes).preview()).map_err(of_libtorch)?;
+        // The weights wait while their averages stand in for them.
+        let averaged = config.ema.is_some() && config.sampling.use_ema;
+        let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
+        let waiting: u64 = waiting.iter().map(|(_, weight)| weight.numel() as u64 * 4).sum();
+        done.map(|()| counted.peak + waiting)
+    });
+    let batches = u64::from(config.train.accumulate_batches);
+    Ok(Activations { step: step.peak, preview: preview.transpose()?, flops: step.flops * batches })
+}
+
+fn of_libtorch(error: TorchError) -> ComponentError {
+    ComponentError::new("libtorch", ErrorCode::Numeric, error.to_string())
+}
+
+/// Scenes without values.
+struct Batch<'a> {
+    config: &'a RunConfig,
+    model: &'a Model,
+    scene: Scene,
+    scenes: i64,
+}
+
+impl Batch<'_> {
+    /// Encodes, denoises, and goes down the gradient.
+    fn step(&self) -> Result<(), ComponentError> {
+        let clean = self.encode()?;
+        let (conditions, extra) = self.told(self.scenes)?;
+        let noise = clean.zeros_like();
+        let noised = &clean + &noise * per_row(&noise);
+        let denoised = self.denoise(&noised, &conditions, &extra, true)?;
+        let distance = (denoised - &clean).square().flatten(1, -1).mean_dim([1].as_slice(), false, Kind::Float);
+        (distance * per_row(&clean).flatten(0, -1)).mean(Kind::Float).backward();
+        Ok(())
+    }
+
+    /// Encodes and decodes, samples and decodes.
+    fn preview(&self) -> Result<(), ComponentError> {
+        let _no_grad = grad_mode::no_grad();
+        let (model, frames) = (self.model, self.scene.views * self.scene.times);
+        let latents = self.encode()?;
+        let _reconstructions = model.first_stage.decode(&latents, frames);
+        let sampled = {
+            // Guidance asks for both halves at once.
+            let halves = if self.config.sampling.guidance.is_some() { 2 } else { 1 };
+            let (conditions, extra) = self.told(halves * self.scenes)?;
+            let doubled = latents.repeat([halves, 1, 1, 1]);
+            let denoised = self.denoise(&doubled, &conditions, &extra, false)?;
+            denoised.narrow(0, 0, latents.size()[0]) + &latents
+        };
+        let _samples = model.first_stage.decode(&sampled, frames);
+        Ok(())
+    }
+
+    fn encode(&self) -> Result<Tensor, ComponentError> {
+        let Scene { views, times, rows, columns } = self.scene;
+        let n = self.scenes * views * times;
+        let pixels = empty(&[n, 3, rows, columns])?;
+        let [c, h, w] = self.model.first_stage.noise_shape([3, rows, columns]);
+        Ok(self.model.first_stage.encode(&pixels, &empty(&[n, c, h, w])?))
+    }
+
+    /// As the denoiser does.
+    fn denoise(
+        &self,
+        noised: &Tensor,
+        conditions: &Conditions,
+        extra: &ExtraInputs,
+        train: bool,
+    ) -> Result<Tensor, ComponentError> {
+        let column = per_row(noised);
+        let output = self.model.network.forward(&(noised * &column), &column.flatten(0, -1), conditions, extra, train)?;
+        Ok(output.to_kind(Kind::Float) * &column + noised * &column)
+    }
+
+    /// Conditions of the widths that the network is told.
+    fn told(&self, b: i64) -> Result<(Conditions, ExtraInputs), ComponentError> {
+        let (network, Scene { views, times, rows, columns }) = (&self.config.model.network, self.scene);
+        let t = views * times;
+        let told = widths(network);
+        let [c, h, w] = self.model.first_stage.latent_shape([3, rows, columns]);
+        let mut conditions = Conditions::default();
+        let mut set = |slot: Slot, shape: &[i64]| empty(shape).map(|value| conditions.set(slot, value));
+        if told.in_channels > c {
+            set(Slot::Concat, &[b * t, told.in_channels - c, h, w])?;
+        }
+        if let Some(width) = told.vector {
+            set(Slot::Vector, &[b * t, width])?;
+        }
+        match (network, told.context) {
+            (NetworkConfig::SpatialUnetWithTime(network), Some(width)) => {
+                set(Slot::Crossattn, &[b, times, width])?;
+                set(Slot::CondView, &[b * views, network.motion_context_dim.map_or(c, i64::from), h, w])?;
+            }
+            (NetworkConfig::Unet(_), Some(width)) => set(Slot::Crossattn, &[b * t, TEXT_TOKENS, width])?,
+            (_, Some(width)) => set(Slot::Crossattn, &[b * t, 1, width])?,
+            (_, None) => {}
+        }
+        let mut extra = ExtraInputs { num_video_frames: Some(t), ..ExtraInputs::default() };
+        if self.config.model.extra_inputs.iter().any(|key| key == "image_only_indicator") {
+            extra.tensors.insert("image_only_indicator".to_owned(), empty(&[b, t])?);
+        }
+        Ok((conditions, extra))
+    }
+}
+
+fn empty(shape: &[i64]) -> Result<Tensor, ComponentError> {
+    empty_meta(shape, Kind::Float).map_err(of_libtorch)
+}
+
+/// A number for each row of `x`, in its rank.
+fn per_row(x: &Tensor) -> Tensor {
+    let mut shape = vec![1; x.dim()];
+    shape[0] = x.size()[0];
+    zeros_at(&shape, x)
+}
+
+/// How large a scene of the source is; none if it does not say.
+fn scene(source: &SourceConfig) -> Option<Scene> {
+    let at = |views: u32, times: u32, [rows, columns]: [u32; 2]| Scene {
+        views: views.into(),
+        times: times.into(),
+        rows: rows.into(),
+        columns: columns.into(),
+    };
+    let largest = |size: Option<[u32; 2]>, sizes: &[[u32; 2]]| {
+        let all = sizes.iter().copied().chain(size);
+        all.max_by_key(|[rows, columns]| u64::from(*rows) * u64::from(*columns))
+    };
+    Some(match source {
+        SourceConfig::Emoji(emoji) => at(1, 1, [emoji.size; 2]),
+        SourceConfig::Idx(_) => return None,
+        SourceConfig::Cifar10(_) => at(1, 1, [CIFAR10_SIDE; 2]),
+        SourceConfig::MeshOrbit(orbit) => at(orbit.num_views, orbit.num_times, [orbit.size; 2]),
+        SourceConfig::FramesDir(frames) => at(1, frames.num_frames, frames.size),
+        SourceConfig::Webdataset(shards) => {
+            let times = shards.clip.as_ref().map_or(1, |clip| clip.num_frames);
+            at(1, times, largest(shards.size, &shards.sizes)?)
+        }
+        SourceConfig::VideoDir(videos) => at(1, videos.clip.num_frames, largest(Some(videos.size), &videos.sizes)?),
+        SourceConfig::VideoList(videos) => at(1, videos.clip.num_frames, largest(Some(videos.size), &videos.sizes)?),
+        SourceConfig::MultiviewDir(views) => at(views.num_views, views.num_frames, [views.size; 2]),
+    })
+}
