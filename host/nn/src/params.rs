@@ -243,8 +243,8 @@ impl Inner {
             Init::Normal { std } => (stream.normal_tensor(shape) * std).to_device(device),
             Init::NormalAround { mean, std } => (stream.normal_tensor(shape) * std + mean).to_device(device),
             Init::Uniform { bound } => {
-                let mut values = stream.uniform_tensor(shape);
-                let _ = values.g_mul_scalar_(2.0 * bound);
+                // A product, because the stream's tensor is a view, and a view keeps its base for as long as it lives.
+                let mut values = stream.uniform_tensor(shape) * (2.0 * bound);
                 let _ = values.g_sub_scalar_(bound);
                 values.to_device(device)
             }

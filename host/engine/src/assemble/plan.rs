@@ -36,6 +36,8 @@ pub struct Plan {
     pub ema: u64,
     /// Bytes of one checkpoint on disk.
     pub checkpoint: u64,
+    /// Most bytes that writing a checkpoint takes at a time: a copy of the largest tensor, in the host's memory.
+    pub checkpoint_peak: u64,
     /// What a step allocates on top of that, or why it is not known.
     pub activations: Result<Activations, String>,
     /// Optimizer steps of the run.
@@ -50,6 +52,12 @@ impl Plan {
     /// Bytes of the state that stays for the whole run; activations come on top.
     pub fn state(&self) -> u64 {
         self.weights + self.gradients + self.moments + self.ema
+    }
+
+    /// Bytes of all tensors at most, where what comes on top is known.
+    pub fn peak(&self) -> Option<u64> {
+        let on_top = self.activations.as_ref().ok()?;
+        Some(self.state() + on_top.step.max(on_top.preview.unwrap_or(0)))
     }
 }
 
@@ -156,6 +164,7 @@ fn plan(
         ema: ema * BYTES,
         activations: Err("those of an autoencoder are not counted".to_owned()),
         checkpoint: (all + ema) * BYTES + moments,
+        checkpoint_peak: weights.iter().map(|(_, tensor)| tensor.numel() as u64 * BYTES).max().unwrap_or(0),
         steps: train.steps,
         scenes: train.steps * u64::from(train.accumulate_batches) * batch_size as u64,
         checkpoints: train.keep_last.map_or(saved, |kept| saved.min(kept as u64)),

@@ -147,6 +147,8 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anneal_nn::{Init, Params};
+    use anneal_torch::count::count;
     use tch::Device;
 
     #[test]
@@ -173,6 +175,20 @@ mod tests {
         let grads = Vec::<f32>::try_from(flat.grads()).unwrap();
         assert_eq!(grads, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], "nothing is left of an earlier step");
         assert!(!raw::has_grad(&unused));
+    }
+
+    #[test]
+    fn nothing_stays_of_the_storage_that_parameters_had() {
+        let inits = [Init::fan_in(4), Init::Const(0.5), Init::Normal { std: 1.0 }, Init::NormalAround { mean: 1.0, std: 1.0 }];
+        let (flat, counted) = count(|| {
+            let params = Params::new(Device::Cpu, 0);
+            let held = inits.map(|init| params.root().param(&format!("{init:?}"), &[5, 25], init));
+            let flat = FlatParams::new(held.iter().map(|param| (String::new(), param.shallow_clone())).collect());
+            (flat, held)
+        })
+        .unwrap();
+        assert_eq!(counted.kept, 2 * 4 * 500, "values and gradients");
+        drop(flat);
     }
 
     #[test]
