@@ -18,4 +18,6 @@ at::Tensor small_conv(const at::Tensor &x, const at::Tensor &weight, const at::T
 at::Tensor winograd_conv(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias);
 // The same for 3x1 kernels: x [b, c, t, pixels], a convolution over time.
 at::Tensor winograd_time_conv(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias);
+// Numbers that the way of one that is in front of these takes while it runs, beside what it is given and gives.
+int64_t conv_workspace(const at::Tensor &x, const at::Tensor &weight);
 }  // namespace anneal

@@ -7,6 +7,7 @@
 #define NDEBUG
 #endif
 
+#include "conv.h"
 #include "shim.h"
 
 #include <ATen/Functions.h>
@@ -16,6 +17,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -107,19 +109,33 @@ int64_t multiplications(const Tensor &weight, int64_t positions) { return 2 * we
 // Rows and positions of a convolution's output: each multiplies all of the weight.
 int64_t positions_of(const Tensor &out) { return out.numel() / out.size(1); }
 
+// Takes for a moment what a convolution of ours takes before it makes its result: those that keep the size of their input,
+// on the CPU.
+void take_workspace(const Tensor &x, const Tensor &weight, at::IntArrayRef stride, at::IntArrayRef padding, bool transposed) {
+  auto all = [](at::IntArrayRef values, int64_t value) {
+    return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == value; });
+  };
+  bool ours = x.dim() == 4 && !transposed && all(stride, 1) && x.size(1) == weight.size(1) &&
+              2 * padding[0] + 1 == weight.size(2) && 2 * padding[1] + 1 == weight.size(3);
+  if (ours) at::empty({anneal::conv_workspace(x, weight)}, x.options());
+}
+
 Tensor convolution(const Tensor &x, const Tensor &weight, const std::optional<Tensor> &, at::IntArrayRef stride,
                    at::IntArrayRef padding, at::IntArrayRef dilation, bool transposed, at::IntArrayRef output_padding,
                    int64_t groups) {
   auto sizes = transposed ? at::native::conv_input_size(x.sizes(), weight.sizes(), padding, output_padding, stride, dilation, groups)
                           : at::native::conv_output_size(x.sizes(), weight.sizes(), padding, stride, dilation);
+  take_workspace(x, weight, stride, padding, transposed);
   Tensor out = at::empty(sizes, x.options());
   mine().flops += multiplications(weight, positions_of(transposed ? x : out));
   return out;
 }
 
 std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor &grad, const Tensor &x, const Tensor &weight,
-                                                        at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, bool transposed,
-                                                        at::IntArrayRef, int64_t, std::array<bool, 3> wanted) {
+                                                        at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef,
+                                                        bool transposed, at::IntArrayRef, int64_t,
+                                                        std::array<bool, 3> wanted) {
+  take_workspace(x, weight, stride, padding, transposed);
   int64_t once = multiplications(weight, positions_of(transposed ? x : grad));
   mine().flops += once * (wanted[0] + wanted[1]);
   return {wanted[0] ? at::empty(x.sizes(), x.options()) : Tensor(),
@@ -209,6 +225,7 @@ std::unique_ptr<at::ObserverContext> count_product(const at::RecordFunction &fun
 
 std::once_flag installed;
 thread_local at::CallbackHandle products = 0;
+thread_local bool as_cpu = false;
 
 // Only a process that counts gets allocators and kernels of ours, and keeps them.
 void install() {
@@ -232,12 +249,15 @@ void install() {
 
 }  // namespace
 
+bool anneal::counts_as_cpu(const Tensor &tensor) { return as_cpu && tensor.is_meta(); }
+
 extern "C" {
 
 // From here on what this thread allocates counts, on the CPU and on the meta device. Operations are counted from zero, the
-// peak from what lives, which is given.
-int anneal_torch_count(int64_t *live) {
+// peak from what lives, which is given. Without values, the operations are those of the CPU, or those of CUDA.
+int anneal_torch_count(int for_cpu, int64_t *live) {
   ANNEAL_GUARD({
+    as_cpu = for_cpu != 0;
     std::call_once(installed, &install);
     Counter &counter = mine();
     *live = counter.live;
@@ -255,6 +275,7 @@ int anneal_torch_counted(int64_t *live, int64_t *peak, int64_t *flops) {
   ANNEAL_GUARD({
     if (products != 0) at::removeCallback(products);
     products = 0;
+    as_cpu = false;
     *live = mine().live;
     *peak = mine().peak;
     *flops = mine().flops;

@@ -102,6 +102,7 @@ struct Geglu : torch::autograd::Function<Geglu> {
     auto shape = x.sizes().vec();
     shape.back() = h;
     Tensor y = at::empty(shape, x.options());
+    if (x.is_meta()) return y;
     const float *from = x.const_data_ptr<float>(), *offset = bias.const_data_ptr<float>();
     float *to = y.mutable_data_ptr<float>();
     at::parallel_for(0, h ? y.numel() / h : 0, grain(h), [&](int64_t begin, int64_t end) {
@@ -115,6 +116,7 @@ struct Geglu : torch::autograd::Function<Geglu> {
     auto saved = ctx->get_saved_variables();
     Tensor x = saved[0], bias = saved[1];
     Tensor dy = grads[0].contiguous(), dx = at::empty_like(x);
+    if (x.is_meta()) return {dx, at::empty_like(bias)};
     int64_t h = x.size(-1) / 2;
     const float *from = x.const_data_ptr<float>(), *offset = bias.const_data_ptr<float>();
     const float *grad = dy.const_data_ptr<float>();
@@ -141,7 +143,9 @@ extern "C" int anneal_torch_geglu(Tensor *x, Tensor *bias, Tensor **out) {
   ANNEAL_GUARD({
     TORCH_CHECK(x->dim() >= 1 && x->size(-1) % 2 == 0 && bias->dim() == 1 && bias->size(0) == x->size(-1),
                 "geglu wants an even last axis and a bias of its length, got ", x->sizes(), " and ", bias->sizes());
-    auto plain = [](const Tensor &t) { return t.device().is_cpu() && t.scalar_type() == at::kFloat; };
+    auto plain = [](const Tensor &t) {
+      return (t.device().is_cpu() || anneal::counts_as_cpu(t)) && t.scalar_type() == at::kFloat;
+    };
     if (plain(*x) && plain(*bias)) {
       *out = new Tensor(Geglu::apply(*x, *bias));
     } else {

@@ -6,6 +6,8 @@
 
 namespace anneal {
 std::string &last_error();
+// Whether a tensor without values is counted as one on the CPU: its operations are then those of the CPU.
+bool counts_as_cpu(const at::Tensor &tensor);
 inline int fail(const char *text) { last_error() = text; return -1; }
 }  // namespace anneal
 

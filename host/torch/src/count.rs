@@ -1,5 +1,9 @@
 //! What a computation allocates and multiplies, counted as it runs: with values, or without on the meta device.
 
+use std::ffi::c_int;
+
+use tch::Device;
+
 use crate::ffi::{self, TorchError, check};
 
 /// What was counted.
@@ -19,9 +23,17 @@ pub struct Counted {
 /// # Errors
 /// When libtorch refuses, which would be a bug.
 pub fn count<R>(f: impl FnOnce() -> R) -> Result<(R, Counted), TorchError> {
+    count_for(Device::Cpu, f)
+}
+
+/// As [`count`], with tensors without values counted as `device` would hold them: its operations may keep other tensors.
+///
+/// # Errors
+/// As [`count`].
+pub fn count_for<R>(device: Device, f: impl FnOnce() -> R) -> Result<(R, Counted), TorchError> {
     let (mut before, mut after, mut peak, mut flops) = (0, 0, 0, 0);
     // SAFETY: the shim writes one number.
-    check(unsafe { ffi::anneal_torch_count(&raw mut before) })?;
+    check(unsafe { ffi::anneal_torch_count(c_int::from(device == Device::Cpu), &raw mut before) })?;
     let result = f();
     // SAFETY: the shim writes three numbers.
     check(unsafe { ffi::anneal_torch_counted(&raw mut after, &raw mut peak, &raw mut flops) })?;

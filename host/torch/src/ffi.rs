@@ -58,7 +58,7 @@ unsafe extern "C" {
     pub(crate) fn anneal_torch_clear_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_has_grad(param: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
-    pub(crate) fn anneal_torch_count(live: *mut i64) -> c_int;
+    pub(crate) fn anneal_torch_count(for_cpu: c_int, live: *mut i64) -> c_int;
     pub(crate) fn anneal_torch_counted(live: *mut i64, peak: *mut i64, flops: *mut i64) -> c_int;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_empty_meta(

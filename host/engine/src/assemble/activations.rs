@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anneal_torch::count::count;
+use anneal_torch::count::count_for;
 use anneal_torch::place::zeros_at;
 use anneal_torch::tensor::{empty_meta, keep_grad_in};
 use anneal_torch::{TorchError, grad_mode};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Built;
 use super::check::widths;
@@ -63,8 +63,9 @@ fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activ
     for ((_, param), home) in built.trained.iter().zip(&homes) {
         keep_grad_in(param, home).map_err(of_libtorch)?;
     }
+    let device = super::device(&config.run).unwrap_or(Device::Cpu);
     let of = |scenes: usize| Batch { config, model: &built.model, scene, scenes: scenes as i64 };
-    let (done, step) = count(|| of(config.data.batch_size).step()).map_err(of_libtorch)?;
+    let (done, step) = count_for(device, || of(config.data.batch_size).step()).map_err(of_libtorch)?;
     done?;
     let samples = config.validation.as_ref().is_some_and(|validation| validation.sample);
     let scenes = match config.logging.preview_every_steps {
@@ -72,7 +73,7 @@ fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activ
         None => usize::from(samples),
     };
     let preview = (scenes > 0).then(|| {
-        let (done, counted) = count(|| of(scenes).preview()).map_err(of_libtorch)?;
+        let (done, counted) = count_for(device, || of(scenes).preview()).map_err(of_libtorch)?;
         // The weights wait while their averages stand in for them.
         let averaged = config.ema.is_some() && config.sampling.use_ema;
         let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
