@@ -72,13 +72,15 @@ fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activ
         Some(_) => config.logging.preview_scenes,
         None => usize::from(samples),
     };
+    // The weights wait while their averages stand in for them.
+    let averaged = config.ema.is_some() && config.sampling.use_ema;
+    let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
+    let waiting: u64 = waiting.iter().map(|(_, weight)| weight.numel() as u64 * 4).sum();
     let preview = (scenes > 0).then(|| {
-        let (done, counted) = count_for(device, || of(scenes).preview()).map_err(of_libtorch)?;
-        // The weights wait while their averages stand in for them.
-        let averaged = config.ema.is_some() && config.sampling.use_ema;
-        let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
-        let waiting: u64 = waiting.iter().map(|(_, weight)| weight.numel() as u64 * 4).sum();
-        done.map(|()| counted.peak + waiting)
+        let (reconstructed, first) = count_for(device, || of(scenes).reconstructed()).map_err(of_libtorch)?;
+        let _reconstructed = reconstructed?;
+        let (sampled, then) = count_for(device, || of(scenes).sampled()).map_err(of_libtorch)?;
+        sampled.map(|_| first.peak.max(first.kept + then.peak + waiting))
     });
     let batches = u64::from(config.train.accumulate_batches);
     Ok(Activations { step: step.peak, preview: preview.transpose()?, flops: step.flops * batches })
@@ -109,22 +111,34 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Encodes and decodes, samples and decodes.
-    fn preview(&self) -> Result<(), ComponentError> {
+    /// Encodes and decodes.
+    fn reconstructed(&self) -> Result<Tensor, ComponentError> {
+        Ok(self.decode(&self.encode()?))
+    }
+
+    /// Samples and decodes.
+    fn sampled(&self) -> Result<Tensor, ComponentError> {
         let _no_grad = grad_mode::no_grad();
-        let (model, frames) = (self.model, self.scene.views * self.scene.times);
-        let latents = self.encode()?;
-        let _reconstructions = model.first_stage.decode(&latents, frames);
-        let sampled = {
+        let latents = {
+            let x = empty(&self.latent_shape())?;
             // Guidance asks for both halves at once.
             let halves = if self.config.sampling.guidance.is_some() { 2 } else { 1 };
             let (conditions, extra) = self.told(halves * self.scenes)?;
-            let doubled = latents.repeat([halves, 1, 1, 1]);
+            let doubled = x.repeat([halves, 1, 1, 1]);
             let denoised = self.denoise(&doubled, &conditions, &extra, false)?;
-            denoised.narrow(0, 0, latents.size()[0]) + &latents
+            denoised.narrow(0, 0, x.size()[0]) + &x
         };
-        let _samples = model.first_stage.decode(&sampled, frames);
-        Ok(())
+        Ok(self.decode(&latents))
+    }
+
+    fn decode(&self, latents: &Tensor) -> Tensor {
+        self.model.first_stage.decode(latents, self.scene.views * self.scene.times)
+    }
+
+    fn latent_shape(&self) -> [i64; 4] {
+        let Scene { views, times, rows, columns } = self.scene;
+        let [c, h, w] = self.model.first_stage.latent_shape([3, rows, columns]);
+        [self.scenes * views * times, c, h, w]
     }
 
     fn encode(&self) -> Result<Tensor, ComponentError> {
@@ -150,10 +164,10 @@ impl Batch<'_> {
 
     /// Conditions of the widths that the network is told.
     fn told(&self, b: i64) -> Result<(Conditions, ExtraInputs), ComponentError> {
-        let (network, Scene { views, times, rows, columns }) = (&self.config.model.network, self.scene);
+        let (network, Scene { views, times, .. }) = (&self.config.model.network, self.scene);
         let t = views * times;
         let told = widths(network);
-        let [c, h, w] = self.model.first_stage.latent_shape([3, rows, columns]);
+        let [_, c, h, w] = self.latent_shape();
         let mut conditions = Conditions::default();
         let mut set = |slot: Slot, shape: &[i64]| empty(shape).map(|value| conditions.set(slot, value));
         if told.in_channels > c {
