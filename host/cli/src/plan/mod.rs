@@ -20,8 +20,8 @@ use measure::{Measured, SAMPLING_SETS, SETS, measure};
   anneal plan configs/svd_tiny.toml --measure
 
 Needs neither the memory, nor the data, nor the files of weights that the config names. What comes on top of the state is
-found by running the network and the first stage on tensors without values, in f32. Embedders are left out: frozen ones need
-less than the first stage, which runs before them. Tensors are counted, not what libtorch and the system take beside them.")]
+found by running the network and the first stage on tensors without values, in f32. Of embedders only the encoding of frames
+counts, as what the first stage needs for it. Tensors are counted, not what libtorch and the system take beside them.")]
 pub struct Plan {
     #[command(flatten)]
     config: ConfigArgs,

@@ -142,8 +142,12 @@ impl Batch<'_> {
     }
 
     fn encode(&self) -> Result<Tensor, ComponentError> {
-        let Scene { views, times, rows, columns } = self.scene;
-        let n = self.scenes * views * times;
+        self.encode_frames(self.scene.views * self.scene.times)
+    }
+
+    /// Encodes `frames` of each scene.
+    fn encode_frames(&self, frames: i64) -> Result<Tensor, ComponentError> {
+        let (Scene { rows, columns, .. }, n) = (self.scene, self.scenes * frames);
         let pixels = empty(&[n, 3, rows, columns])?;
         let [c, h, w] = self.model.first_stage.noise_shape([3, rows, columns]);
         Ok(self.model.first_stage.encode(&pixels, &empty(&[n, c, h, w])?))
@@ -162,8 +166,10 @@ impl Batch<'_> {
         Ok(output.to_kind(Kind::Float) * &column + noised * &column)
     }
 
-    /// Conditions of the widths that the network is told.
+    /// Conditions of the widths that the network is told, for `b` scenes.
     fn told(&self, b: i64) -> Result<(Conditions, ExtraInputs), ComponentError> {
+        // Embedders that encode frames have a copy of the first stage for it.
+        drop(self.encode_frames(encoded_frames(self.config))?);
         let (network, Scene { views, times, .. }) = (&self.config.model.network, self.scene);
         let t = views * times;
         let told = widths(network);
@@ -191,6 +197,12 @@ impl Batch<'_> {
         }
         Ok((conditions, extra))
     }
+}
+
+/// Most frames of a scene that an embedder encodes.
+fn encoded_frames(config: &RunConfig) -> i64 {
+    let encodes = config.model.embedders.iter().filter(|used| used.params.contains_key("encoder"));
+    encodes.filter_map(|used| used.params.get("n_cond_frames")?.as_i64()).max().unwrap_or(0)
 }
 
 fn empty(shape: &[i64]) -> Result<Tensor, ComponentError> {
