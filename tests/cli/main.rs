@@ -10,6 +10,7 @@ mod embedder_weights;
 mod faults;
 mod lora;
 mod options;
+mod plan;
 mod recipes;
 mod resume;
 mod run;

@@ -20,7 +20,7 @@ use measure::{Measured, SAMPLING_SETS, SETS, measure};
   anneal plan configs/svd_tiny.toml --measure
 
 Needs neither the memory, nor the data, nor the files of weights that the config names. What comes on top of the state is
-found by running the network and the first stage on tensors without values, in f32. Of embedders only the encoding of frames
+found by running the network and the first stage on tensors without values, in f32 (autocast to bf16 takes less). Of embedders only the encoding of frames
 counts, as what the first stage needs for it. Tensors are counted, not what libtorch and the system take beside them.")]
 pub struct Plan {
     #[command(flatten)]
@@ -58,8 +58,10 @@ impl Plan {
 }
 
 fn as_json(plan: &Planned, measured: Option<Measured>) -> serde_json::Value {
-    let parts =
-        plan.parts.iter().map(|part| json!({ "name": part.name, "parameters": part.parameters, "trained": part.trained }));
+    let parts = plan
+        .parts
+        .iter()
+        .map(|part| json!({ "name": part.name, "parameters": part.parameters, "trained": part.trained }));
     let on_top = plan.activations.as_ref().ok();
     json!({
         "parts": parts.collect::<Vec<_>>(),

@@ -29,7 +29,7 @@ pub struct Activations {
     pub step: u64,
     /// Bytes while pictures are made, in f32: for previews, or for a scene of validation; none if the run makes none.
     pub preview: Option<u64>,
-    /// Multiplications and additions of the network in a step, forward and backward.
+    /// Multiplications and additions of a step: encoding, and the network forward and backward.
     pub flops: u64,
 }
 
@@ -54,7 +54,9 @@ pub(super) fn activations(config: &RunConfig, built: &Built) -> Result<Activatio
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.and_then(|text| text.lines().next()).unwrap_or("the network refused the shapes").to_owned()
+    // libtorch's backtrace comes as one escaped line.
+    let text = text.and_then(|text| text.split("\\nException").next()?.lines().next());
+    text.unwrap_or("the network refused the shapes").to_owned()
 }
 
 fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activations, ComponentError> {
@@ -162,14 +164,17 @@ impl Batch<'_> {
         train: bool,
     ) -> Result<Tensor, ComponentError> {
         let column = per_row(noised);
-        let output = self.model.network.forward(&(noised * &column), &column.flatten(0, -1), conditions, extra, train)?;
+        let output =
+            self.model.network.forward(&(noised * &column), &column.flatten(0, -1), conditions, extra, train)?;
         Ok(output.to_kind(Kind::Float) * &column + noised * &column)
     }
 
     /// Conditions of the widths that the network is told, for `b` scenes.
     fn told(&self, b: i64) -> Result<(Conditions, ExtraInputs), ComponentError> {
         // Embedders that encode frames have a copy of the first stage for it.
-        drop(self.encode_frames(encoded_frames(self.config))?);
+        if let Some(frames) = encoded_frames(self.config) {
+            drop(self.encode_frames(frames)?);
+        }
         let (network, Scene { views, times, .. }) = (&self.config.model.network, self.scene);
         let t = views * times;
         let told = widths(network);
@@ -199,10 +204,10 @@ impl Batch<'_> {
     }
 }
 
-/// Most frames of a scene that an embedder encodes.
-fn encoded_frames(config: &RunConfig) -> i64 {
+/// Most frames of a scene that an embedder encodes, if one does.
+fn encoded_frames(config: &RunConfig) -> Option<i64> {
     let encodes = config.model.embedders.iter().filter(|used| used.params.contains_key("encoder"));
-    encodes.filter_map(|used| used.params.get("n_cond_frames")?.as_i64()).max().unwrap_or(0)
+    encodes.filter_map(|used| used.params.get("n_cond_frames")?.as_i64()).max()
 }
 
 fn empty(shape: &[i64]) -> Result<Tensor, ComponentError> {

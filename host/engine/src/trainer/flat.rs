@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn nothing_stays_of_the_storage_that_parameters_had() {
-        let inits = [Init::fan_in(4), Init::Const(0.5), Init::Normal { std: 1.0 }, Init::NormalAround { mean: 1.0, std: 1.0 }];
+        let inits =
+            [Init::fan_in(4), Init::Const(0.5), Init::Normal { std: 1.0 }, Init::NormalAround { mean: 1.0, std: 1.0 }];
         let (flat, counted) = count(|| {
             let params = Params::new(Device::Cpu, 0);
             let held = inits.map(|init| params.root().param(&format!("{init:?}"), &[5, 25], init));

@@ -1,8 +1,8 @@
 //! The transformer of SV4D's UNet: each block over pixels is followed by one over views and one over frames.
 
+use anneal_torch::place::count_to;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use anneal_torch::place::count_to;
 use tch::Tensor;
 
 use super::{
