@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::run::{checkpoint_of, load_weights};
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
+use crate::evaluation::{Frechet, Protocol};
 use crate::trainer::Scores;
 use crate::trainer::checkpoint::{self, Snapshot};
 
@@ -19,6 +20,8 @@ pub struct EvaluateSettings {
     pub sampler: Option<String>,
     /// Step of the checkpoint; the newest if not given.
     pub checkpoint: Option<u64>,
+    /// Overrides of the run's config, `a.b.c=value`.
+    pub sets: Vec<String>,
 }
 
 /// What an evaluation gave.
@@ -32,6 +35,8 @@ pub struct Evaluation {
     pub is_held_out: bool,
     /// The scores.
     pub scores: Scores,
+    /// How Fréchet distances were taken, if they were.
+    pub protocol: Option<Protocol>,
 }
 
 /// Scores the run in `dir` as its config's `[validation]` says, or as that is by default.
@@ -47,13 +52,14 @@ pub fn evaluate(
     let path = checkpoint_of(dir, settings.checkpoint)?;
     let snapshot = checkpoint::load(&path)?;
     let config = path.join(checkpoint::CONFIG);
-    match kind_of_run(&config, &[])? {
+    match kind_of_run(&config, &settings.sets)? {
         KindOfRun::Diffusion => {
-            let project = Project::<RunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
+            let project = Project::<RunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
             diffusion(project, &path, &snapshot, settings)
         }
         KindOfRun::Autoencoder => {
-            let project = Project::<AutoencoderRunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
+            let project =
+                Project::<AutoencoderRunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
             autoencoder(&project, &path, &snapshot, settings)
         }
     }
@@ -77,13 +83,18 @@ fn diffusion(
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&config.run)?;
     let source = project.source()?;
-    let mut run = project.validation(&validation, &source, device)?;
+    let (mut scoring, scenes) = project.scoring(&validation, &source, device)?;
     let mut loss = project.loss(device)?;
     let built = build_model(&config, &mut project.registry, Place::Device(device))?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
-    let scores = run.run(&built.model, &mut loss)?;
-    let is_held_out = validation.source.is_some();
-    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+    let scores = scoring.run(scenes, &built.model, &mut loss)?;
+    Ok(Evaluation {
+        step: snapshot.position.step,
+        scenes: validation.scenes,
+        is_held_out: validation.source.is_some(),
+        scores,
+        protocol: protocol_of(scoring.frechet.as_ref()),
+    })
 }
 
 fn autoencoder(
@@ -95,9 +106,19 @@ fn autoencoder(
     let mut validation = project.config().validation.clone().unwrap_or_default();
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&project.config().run)?;
+    let (scoring, scenes) = project.scoring(&validation, &project.source()?, device)?;
     let (model, weights) = project.model(device)?;
     load_weights(&weights, snapshot, true, path)?;
-    let scores = project.validation(&validation, &project.source()?, device)?.run(&model)?;
-    let is_held_out = validation.source.is_some();
-    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+    let scores = scoring.run(scenes, &model)?;
+    Ok(Evaluation {
+        step: snapshot.position.step,
+        scenes: validation.scenes,
+        is_held_out: validation.source.is_some(),
+        scores,
+        protocol: protocol_of(scoring.frechet.as_ref()),
+    })
+}
+
+fn protocol_of(frechet: Option<&Frechet>) -> Option<Protocol> {
+    frechet.map(|frechet| frechet.protocol().clone())
 }
