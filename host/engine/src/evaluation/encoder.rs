@@ -178,15 +178,17 @@ impl FeatureEncoder {
     }
 }
 
-/// The sentence of libtorch's message that says what is wrong: an interpreter's last error, or else the first.
+/// What libtorch's message says is wrong: an interpreter's last error, or else the first sentence.
 fn gist(error: &TchError) -> String {
     let message = match error {
         TchError::Torch(message) => message.clone(),
         other => other.to_string(),
     };
     let is_error = |line: &&str| line.split_once(": ").is_some_and(|(kind, _)| kind.ends_with("Error"));
-    let line = message.lines().rev().find(is_error).or_else(|| message.lines().find(|line| !line.trim().is_empty()));
-    let line = line.unwrap_or("it fails").trim();
+    if let Some(line) = message.lines().rev().find(is_error) {
+        return line.to_owned();
+    }
+    let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it fails").trim();
     line.split_once(". ").map_or(line, |(first, _)| first).to_owned()
 }
 
