@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anneal::assemble::{EvaluateSettings, evaluate};
 use anneal::config::Environment;
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::PluginArgs;
@@ -64,7 +65,14 @@ impl Evaluate {
             checkpoint: self.checkpoint,
             sets: encoder.chain(self.sets.iter().cloned()).collect(),
         };
-        let given = evaluate(&self.run, &settings, &self.plugins.plugin_dirs, &Environment::read())?;
+        // Seen on a terminal only.
+        let bar = ProgressBar::new(0);
+        let given = evaluate(&self.run, &settings, &self.plugins.plugin_dirs, &Environment::read(), &mut |done, of| {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        let given = given?;
         if self.json {
             let mut all = json!({
                 "step": given.step, "scenes": given.scenes, "held_out": given.is_held_out, "scores": given.scores,

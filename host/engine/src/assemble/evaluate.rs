@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::run::{checkpoint_of, load_weights};
+use super::scenes::Scenes;
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::evaluation::{Frechet, Protocol};
@@ -39,7 +40,8 @@ pub struct Evaluation {
     pub protocol: Option<Protocol>,
 }
 
-/// Scores the run in `dir` as its config's `[validation]` says, or as that is by default.
+/// Scores the run in `dir` as its config's `[validation]` says, or as that is by default. `on_scene` is told before each scene how
+/// many are done, and of how many.
 ///
 /// # Errors
 /// When there is no intact checkpoint, or what its config names is not there.
@@ -48,6 +50,7 @@ pub fn evaluate(
     settings: &EvaluateSettings,
     plugin_dirs: &[PathBuf],
     env: &Environment,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let path = checkpoint_of(dir, settings.checkpoint)?;
     let snapshot = checkpoint::load(&path)?;
@@ -55,12 +58,12 @@ pub fn evaluate(
     match kind_of_run(&config, &settings.sets)? {
         KindOfRun::Diffusion => {
             let project = Project::<RunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
-            diffusion(project, &path, &snapshot, settings)
+            diffusion(project, &path, &snapshot, settings, on_scene)
         }
         KindOfRun::Autoencoder => {
             let project =
                 Project::<AutoencoderRunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
-            autoencoder(&project, &path, &snapshot, settings)
+            autoencoder(&project, &path, &snapshot, settings, on_scene)
         }
     }
 }
@@ -70,6 +73,7 @@ fn diffusion(
     path: &Path,
     snapshot: &Snapshot,
     settings: &EvaluateSettings,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let sampling = &mut project.loaded.config.sampling;
     if let Some(num_steps) = settings.num_steps {
@@ -87,7 +91,7 @@ fn diffusion(
     let mut loss = project.loss(device)?;
     let built = build_model(&config, &mut project.registry, Place::Device(device))?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
-    let scores = scoring.run(scenes, &built.model, &mut loss)?;
+    let scores = scoring.run(counted(scenes, validation.scenes, on_scene), &built.model, &mut loss)?;
     Ok(Evaluation {
         step: snapshot.position.step,
         scenes: validation.scenes,
@@ -102,6 +106,7 @@ fn autoencoder(
     path: &Path,
     snapshot: &Snapshot,
     settings: &EvaluateSettings,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let mut validation = project.config().validation.clone().unwrap_or_default();
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
@@ -109,13 +114,24 @@ fn autoencoder(
     let (scoring, scenes) = project.scoring(&validation, &project.source()?, device)?;
     let (model, weights) = project.model(device)?;
     load_weights(&weights, snapshot, true, path)?;
-    let scores = scoring.run(scenes, &model)?;
+    let scores = scoring.run(counted(scenes, validation.scenes, on_scene), &model)?;
     Ok(Evaluation {
         step: snapshot.position.step,
         scenes: validation.scenes,
         is_held_out: validation.source.is_some(),
         scores,
         protocol: protocol_of(scoring.frechet.as_ref()),
+    })
+}
+
+fn counted(
+    scenes: Scenes,
+    of: usize,
+    on_scene: &mut dyn FnMut(usize, usize),
+) -> impl Iterator<Item = <Scenes as Iterator>::Item> {
+    scenes.enumerate().map(move |(done, scene)| {
+        on_scene(done, of);
+        scene
     })
 }
 

@@ -88,7 +88,7 @@ fn range(num_frames: usize, fps: f64, seconds: [f64; 2], clip: &ClipConfig) -> R
 pub(super) fn lengths(num_frames: usize, fps: f64, seconds: [f64; 2], clip: &ClipConfig) -> Vec<u32> {
     let got = range(num_frames, fps, seconds, clip).len();
     let all = clip.all_lengths();
-    let fits = |length: u32| (length as usize - 1) * clip.stride[0] as usize + 1 <= got;
+    let fits = |length: u32| (length as usize - 1) * (clip.stride[0] as usize) < got;
     let fitting: Vec<u32> = (0..all.len() as u32).filter(|&idx| fits(all[idx as usize])).collect();
     match (0..all.len() as u32).min_by_key(|&idx| all[idx as usize]) {
         Some(shortest) if fitting.is_empty() => vec![shortest],
