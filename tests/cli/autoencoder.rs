@@ -114,11 +114,15 @@ fn reconstructions_are_validated() {
         format!("validation.lpips={{weights=\"{}\",prefix=\"loss.perceptual_loss.\"}}", lpips_file(folder.path()));
     let fox = path("target/data/fox/Fox.gltf");
     let held_out = format!("validation.source={{kind=\"mesh-orbit\",path=\"{fox}\",size=16,num_views=2}}");
-    train_small(dir.path(), &["validation.every_steps=2", "validation.scenes=1", &lpips, &held_out], &[]).succeeds();
+    let encoder = path("host/engine/src/evaluation/testdata/flagged.pt");
+    let frechet = format!("validation.frechet={{encoder=\"{encoder}\",flags=[false,true],over=[\"views\"]}}");
+    let sets = ["validation.every_steps=2", "validation.scenes=2", &lpips, &held_out, &frechet];
+    let trained = train_small(dir.path(), &sets, &["--log", "info"]).succeeds();
+    assert!(trained.err.contains("3 features of flagged.pt"), "{}", trained.err);
     let text = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
-    for name in ["psnr", "ssim", "lpips", "rec", "kl_loss"] {
+    for name in ["psnr", "ssim", "lpips", "rec", "kl_loss", "frechet_views"] {
         assert!(lines[1][name].is_f64() && lines[0][name] != lines[1][name], "{name}: {lines:?}");
     }
 }

@@ -8,6 +8,7 @@ mod data;
 mod demo;
 mod embedder_weights;
 mod faults;
+mod frame_buckets;
 mod lora;
 mod options;
 mod plan;

@@ -49,6 +49,18 @@ fn checkpointing_trades_memory_for_operations() {
 }
 
 #[test]
+fn a_step_is_planned_for_the_largest_bucket_and_pictures_for_the_sources_own() {
+    let of = |more: &[&str]| plan("configs/svd_tiny.toml", &[&["logging.preview_scenes=1"], more].concat(), &[]);
+    let (one, several) = (of(&[]), {
+        let copies = ["model.embedders.0.n_copies=0", "model.embedders.3.n_copies=0"];
+        of(&[&copies[..], &["data.source.sizes=[[64,128]]", "data.source.clip.lengths=[12]"]].concat())
+    });
+    let more = bytes(&several, "bytes", "step") / bytes(&one, "bytes", "step");
+    assert!((3.8..4.2).contains(&more), "twice as wide and twice as long: {more}");
+    assert_eq!(bytes(&several, "bytes", "preview"), bytes(&one, "bytes", "preview"));
+}
+
+#[test]
 fn what_is_not_known_is_said() {
     let (config, plugins) = (path("configs/mnist.toml"), path("target/plugins"));
     let ran = anneal(&["plan", &config, "--plugin-dir", &plugins]).succeeds();

@@ -9,7 +9,7 @@ use image::{AnimationDecoder, Rgb, RgbImage, Rgba, RgbaImage};
 use crate::run::{Ran, anneal, path, train};
 
 /// Image to video in pixel space: three frames of 16x16.
-const CLIP: &str = r#"
+pub const CLIP: &str = r#"
 [run]
 dir = "run"
 device = "cpu"
@@ -117,7 +117,7 @@ const MERGE: &str = "time_block_merge_strategy = \"learned_with_images\"\ntime_k
     time_mix_legacy = false\nuse_motion_attention = true\nuse_spatial_transformer = true";
 
 /// Trains a config for as many steps as it takes for its conditions to be seen in the pictures.
-fn trained(dir: &Path, config: &str) -> PathBuf {
+pub fn trained(dir: &Path, config: &str) -> PathBuf {
     let config = config.replace("PLUGINS", &path("target/plugins")).replace("FOX", &path("target/data/fox/Fox.gltf"));
     let file = dir.join("config.toml");
     std::fs::write(&file, config).unwrap();

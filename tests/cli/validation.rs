@@ -51,6 +51,41 @@ fn a_run_is_scored_on_the_same_scenes_every_time() {
     let other = anneal(&["evaluate", &run, "--scenes", "1", "--steps", "3", "--sampler", "heun-edm"]).succeeds();
     assert!(other.out.contains("step 4, 1 scenes of the training source"), "{}", other.out);
     anneal(&["evaluate", &run, "--checkpoint", "3"]).fails(6, &["no checkpoint of step 3"]);
+    frechet_distances(&run, &straight.path().join("nothing.pt"));
+}
+
+/// Sets of clips of the small demo's run, four views of one time.
+fn frechet_distances(run: &str, no_program: &Path) {
+    let encoder = crate::run::path("host/engine/src/evaluation/testdata/flagged.pt");
+    let flags = ["--set", "validation.frechet.flags=[false,true]"];
+    let evaluate = |rest: &[&str]| anneal(&[&["evaluate", run, "--frechet", &encoder], rest].concat());
+    let ran = evaluate(&[&flags[..], &["--json"]].concat()).succeeds();
+    let ran: Value = serde_json::from_str(&ran.out).unwrap();
+    let (scores, protocol) = (&ran["scores"], &ran["protocol"]);
+    for name in ["frechet_views", "frechet_views_copy", "frechet_views_mean"] {
+        assert!(scores[name].as_f64().unwrap() > 0.0, "{name}: {ran}");
+    }
+    assert!(scores["frechet_frames"].is_null() && scores["psnr"].is_f64());
+    assert_eq!((&protocol["encoder"], &protocol["features"]), (&"flagged.pt".into(), &3.into()));
+    assert_eq!((&protocol["input"], &protocol["encoder_size"]), (&"clip".into(), &serde_json::json!([16, 16])));
+    let set = &protocol["sets"][0];
+    assert_eq!((&set["name"], &set["clips"], &set["frames"]), (&"frechet_views".into(), &2.into(), &4.into()));
+    let said = evaluate(&[&flags[..], &["--set", "validation.frechet.size=[8,12]"]].concat()).succeeds().out;
+    for text in
+        ["frechet_views  ", "3 features of flagged.pt (sha256 ", "[3, t, 8, 12]", "from 16x16", "warning: frechet_"]
+    {
+        assert!(said.contains(text), "{text:?} is not in {said}");
+    }
+    // All that cannot work is told before anything is sampled.
+    evaluate(&[])
+        .fails(3, &["validation.frechet.encoder", "flagged.pt gives a tensor of shape [1, 3, 4, 16, 16]", "flags"]);
+    evaluate(&["--set", "validation.frechet.over=[\"frames\"]"])
+        .fails(3, &["validation.frechet.over", "1 times and 4 views"]);
+    evaluate(&[&flags[..], &["--scenes", "1"]].concat()).fails(3, &["validation.scenes", "score more scenes"]);
+    std::fs::write(no_program, "weights").unwrap();
+    let no_program = no_program.display().to_string();
+    anneal(&["evaluate", run, "--frechet", &no_program])
+        .fails(3, &["nothing.pt is no TorchScript program", "torch.jit"]);
 }
 
 #[test]

@@ -60,13 +60,13 @@ impl Embedding {
     ///
     /// # Panics
     /// When `y` is given to a network without vector condition, or the other way round.
-    pub fn forward(&self, c_noise: &Tensor, y: Option<&Tensor>) -> Tensor {
-        let emb = self.time.forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD));
+    pub fn forward(&self, c_noise: &Tensor, y: Option<&Tensor>, train: bool) -> Tensor {
+        let emb = self.time.forward(&timestep_embedding(c_noise, self.model_channels, MAX_PERIOD), train);
         match (&self.label, y) {
             (None, None) => emb,
             (Some(label), Some(y)) => {
                 assert_eq!(y.size()[0], c_noise.size()[0], "rows of y and of c_noise");
-                emb + label.forward(y, self.model_channels)
+                emb + label.forward(y, self.model_channels, train)
             }
             (Some(_), None) => panic!("num_classes is set, and there is no vector condition y"),
             (None, Some(_)) => panic!("num_classes is not set, and there is a vector condition y"),
@@ -75,12 +75,14 @@ impl Embedding {
 }
 
 impl Label {
-    fn forward(&self, y: &Tensor, model_channels: i64) -> Tensor {
+    fn forward(&self, y: &Tensor, model_channels: i64, train: bool) -> Tensor {
         match self {
             Self::Table(table) => Tensor::embedding(table, &y.reshape([-1]).to_kind(Kind::Int64), -1, false, false),
-            Self::Continuous(linear) => linear.forward(&y.reshape([-1, 1])),
-            Self::Timestep(mlp) => mlp.forward(&timestep_embedding(&y.reshape([-1]), model_channels, MAX_PERIOD)),
-            Self::Sequential(mlp) => mlp.forward(y),
+            Self::Continuous(linear) => linear.forward(&y.reshape([-1, 1]), train),
+            Self::Timestep(mlp) => {
+                mlp.forward(&timestep_embedding(&y.reshape([-1]), model_channels, MAX_PERIOD), train)
+            }
+            Self::Sequential(mlp) => mlp.forward(y, train),
         }
     }
 }
@@ -110,8 +112,8 @@ mod tests {
     fn class_indices_may_come_as_floats() {
         let embedding = Embedding::new(&Params::new(Device::Cpu, 1).root(), 8, Some(NumClasses::Table(3)), None);
         let c_noise = Tensor::from_slice(&[0.5f32, 0.5]);
-        let by_index = embedding.forward(&c_noise, Some(&Tensor::from_slice(&[2i64, 0])));
-        let by_float = embedding.forward(&c_noise, Some(&Tensor::from_slice(&[2f32, 0.0]).view([2, 1])));
+        let by_index = embedding.forward(&c_noise, Some(&Tensor::from_slice(&[2i64, 0])), false);
+        let by_float = embedding.forward(&c_noise, Some(&Tensor::from_slice(&[2f32, 0.0]).view([2, 1])), false);
         assert!(by_index.equal(&by_float) && !by_index.select(0, 0).equal(&by_index.select(0, 1)));
     }
 
@@ -119,6 +121,6 @@ mod tests {
     #[should_panic(expected = "no vector condition y")]
     fn a_missing_condition_is_named() {
         let embedding = Embedding::new(&Params::new(Device::Cpu, 1).root(), 8, Some(NumClasses::Table(3)), None);
-        let _ = embedding.forward(&Tensor::from_slice(&[0.5f32]), None);
+        let _ = embedding.forward(&Tensor::from_slice(&[0.5f32]), None, false);
     }
 }

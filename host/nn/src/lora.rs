@@ -15,17 +15,25 @@ pub struct LoraSpec {
     pub rank: i64,
     /// What the adapter's output is multiplied by: alpha over rank.
     pub scale: f64,
+    /// Probability with which a value that an adapter reads is dropped in training.
+    pub dropout: f64,
     /// Whether the linear layer at a path gets one.
     pub chooses: Rc<dyn Fn(&str) -> bool>,
 }
 
 impl fmt::Debug for LoraSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoraSpec").field("rank", &self.rank).field("scale", &self.scale).finish_non_exhaustive()
+        let mut shown = f.debug_struct("LoraSpec");
+        shown
+            .field("rank", &self.rank)
+            .field("scale", &self.scale)
+            .field("dropout", &self.dropout)
+            .finish_non_exhaustive()
     }
 }
 
-/// The adapter of one layer: `scale * B A x` is added to what the layer gives.
+/// The adapter of one layer: `scale * B A x` is added to what the layer gives; in training of an `x` whose values are dropped at
+/// random, for the adapter alone.
 ///
 /// `A` starts as PyTorch's linear layers do and `B` at zero, so that at its start the layer is what it was.
 #[derive(Debug)]
@@ -36,17 +44,20 @@ pub struct Lora {
     pub b: Tensor,
     /// Factor of the product.
     pub scale: f64,
+    /// Probability with which a value of the input is dropped in training.
+    pub dropout: f64,
 }
 
 impl Lora {
-    /// What is added to the layer's output.
+    /// What is added to the layer's output; `train` is whether dropout is on.
     ///
     /// # Shapes
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let dropped = (train && self.dropout > 0.0).then(|| x.dropout(self.dropout, true));
         // The factor goes on the narrow side, where it costs least.
-        (x.linear::<&Tensor>(&self.a, None) * self.scale).linear::<&Tensor>(&self.b, None)
+        (dropped.as_ref().unwrap_or(x).linear::<&Tensor>(&self.a, None) * self.scale).linear::<&Tensor>(&self.b, None)
     }
 }
 

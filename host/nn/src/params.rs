@@ -202,6 +202,7 @@ impl Path {
             a: self.param(a, &[spec.rank, inputs], Init::fan_in(inputs)),
             b: self.param(b, &[outputs, spec.rank], Init::Const(0.0)),
             scale: spec.scale,
+            dropout: spec.dropout,
         })
     }
 

@@ -153,7 +153,7 @@ impl Network for SpatialUNetWithTime {
         assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of scenes of num_video_frames = {t}");
         let share = |t: Option<&Tensor>| t.map(Tensor::shallow_clone);
         let call = Call {
-            emb: self.embedding.forward(input.c_noise, input.y),
+            emb: self.embedding.forward(input.c_noise, input.y, input.train),
             context: share(input.context),
             time_context: None,
             cond_view: share(input.cond_view),

@@ -256,7 +256,7 @@ impl UNet {
 impl Network for UNet {
     fn forward(&self, input: &NetworkInput<'_>) -> Tensor {
         let call = Call {
-            emb: self.embedding.forward(input.c_noise, input.y),
+            emb: self.embedding.forward(input.c_noise, input.y, input.train),
             context: input.context.map(Tensor::shallow_clone),
             time_context: None,
             cond_view: None,

@@ -298,7 +298,7 @@ impl Network for VideoUNet {
         assert!(t > 0 && rows % t == 0, "{rows} rows are no whole number of clips of num_video_frames = {t}");
         let share = |t: Option<&Tensor>| t.map(Tensor::shallow_clone);
         let call = Call {
-            emb: self.embedding.forward(input.c_noise, input.y),
+            emb: self.embedding.forward(input.c_noise, input.y, input.train),
             context: share(input.context),
             time_context: share(input.time_context),
             cond_view: None,

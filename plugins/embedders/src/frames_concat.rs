@@ -14,8 +14,8 @@ pub struct Settings {
     /// Conditioning frames of a scene. With more than one, frames are not repeated.
     #[config(default = 1, min = 1)]
     pub n_cond_frames: i64,
-    /// How often a scene's only conditioning frame is repeated: the frames of a clip.
-    #[config(default = 1, min = 1)]
+    /// How often a scene's only conditioning frame is repeated: the frames of a clip. 0 counts them in each batch.
+    #[config(default = 1, min = 0)]
     pub n_copies: i64,
     /// Mean of the logarithm of the noise level in training.
     pub noise_p_mean: Option<f64>,
@@ -86,7 +86,11 @@ impl Embedder for FramesConcat {
             }
             None => frames.shallow_clone(),
         };
-        let copies = if n_cond_frames == 1 { n_copies } else { 1 };
+        let copies = match (n_cond_frames, n_copies) {
+            (1, 0) => call.frames_per_scene(),
+            (1, copies) => copies,
+            _ => 1,
+        };
         let outputs = Outputs::to(Slot::Concat, repeat(&(value * scale_factor), copies)); // [b, ...] -> [b*t, ...]
         let (Some(dim), Some(sigmas)) = (sigma_dim, sigmas) else { return Ok(outputs) };
         let embedded = sinusoids(&sigmas.to_device(frames.device()), dim, 10000.0);
@@ -166,6 +170,8 @@ mod tests {
         let clean = fixture(json!({ "n_cond_frames": 3, "n_copies": 4 })).scenes(2, 4).train(&[&frames]).unwrap();
         assert_eq!(clean.len(), 1);
         assert_eq!(clean[0].1, frames);
+        let counted = fixture(json!({ "n_copies": 0 })).scenes(3, 5).train(&[&frames.narrow(0, 0, 3)]).unwrap();
+        assert!(counted[0].1.equal(&frames.narrow(0, 0, 3).repeat_interleave_self_int(5, 0, None)));
         let noised = fixture(json!({ "n_cond_frames": 3, "noise_sigma": 1e-5, "sigma_dim": 8 }));
         let outputs = noised.scenes(2, 3).draw("noise", random(&[6, 3, 2, 2])).train(&[&frames]).unwrap();
         assert_eq!(outputs[1].1.size(), [6, 8]);

@@ -19,8 +19,9 @@ pub struct Settings {
     /// Conditioning frames of a scene.
     #[config(default = 1, min = 1)]
     pub n_cond_frames: i64,
-    /// How often a scene's context is repeated: the frames of a clip, or 1 where the network repeats it.
-    #[config(default = 1, min = 1)]
+    /// How often a scene's context is repeated: the frames of a clip, or 1 where the network repeats it. 0 counts the frames
+    /// in each batch.
+    #[config(default = 1, min = 0)]
     pub n_copies: i64,
     /// Blur images before they are shrunk.
     #[config(default = true)]
@@ -64,7 +65,8 @@ impl Embedder for OpenClipImagePrediction {
         let (pooled, _) = self.tower.forward(call, frames)?;
         let pooled = drop_rows(call, "drop", &pooled, drop_rate)?.to_kind(frames.kind());
         let context = pooled.unflatten(0, [-1, n_cond_frames]); // [b*t, d] -> [b, t, d]
-        Ok(Outputs::to(Slot::Crossattn, context.repeat_interleave_self_int(n_copies, 0, None)))
+        let copies = if n_copies == 0 { call.frames_per_scene() } else { n_copies };
+        Ok(Outputs::to(Slot::Crossattn, context.repeat_interleave_self_int(copies, 0, None)))
     }
 }
 
@@ -91,6 +93,9 @@ mod tests {
             // The first scene's second frame is the last row but two.
             assert!(context.get(copy).get(1).allclose(&alone.get(3).get(0), 1e-4, 1e-5, false));
         }
+        let settings = json!({ "vision": vision, "n_copies": 0 });
+        let counted = Fixture::<OpenClipImagePrediction>::new(settings).unwrap().scenes(4, 7);
+        assert_eq!(counted.train(&[&frames]).unwrap().remove(0).1.size(), [28, 1, 6]);
         assert!(fixture.train(&[&frames.narrow(0, 0, 3)]).unwrap_err().message.contains("2 conditioning frames"));
     }
 }

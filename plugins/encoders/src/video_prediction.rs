@@ -18,8 +18,8 @@ pub struct Settings {
     /// Conditioning frames of a scene. With more than one, frames are not repeated.
     #[config(default = 1, min = 1)]
     pub n_cond_frames: i64,
-    /// How often a scene's only conditioning frame is repeated: the frames of a clip.
-    #[config(default = 1, min = 1)]
+    /// How often a scene's only conditioning frame is repeated: the frames of a clip. 0 counts them in each batch.
+    #[config(default = 1, min = 0)]
     pub n_copies: i64,
     /// The encoder. Without it frames are taken as they are.
     pub encoder: Option<EncoderSizes>,
@@ -124,7 +124,11 @@ impl Embedder for VideoPrediction {
             None => frames.shallow_clone(),
         };
         let latents = self.encoder.forward(call, &noised, self.settings.en_and_decode_n_samples_a_time)?;
-        let copies = if n_cond_frames == 1 { n_copies } else { 1 };
+        let copies = match (n_cond_frames, n_copies) {
+            (1, 0) => call.frames_per_scene(),
+            (1, copies) => copies,
+            _ => 1,
+        };
         let outputs = Outputs::to(Slot::Concat, repeat(&(latents * scale_factor), copies)); // [b, ...] -> [b*t, ...]
         let (Some(dim), Some(sigmas)) = (sigma_dim, sigmas) else { return Ok(outputs) };
         let embedded = timestep_embedding(&sigmas.to_device(frames.device()), dim, 10000.0);
@@ -179,6 +183,10 @@ mod tests {
         }
         assert!(names.iter().all(|name| !name.contains("decoder")));
         let frames = random(&[2, 3, 8, 8]);
+        let counted = json!({ "encoder": encoder(), "embed_dim": 4, "n_copies": 0 });
+        let counted =
+            Fixture::<VideoPrediction>::new(counted).unwrap().scenes(2, 5).train(&[&frames]).unwrap().remove(0);
+        assert_eq!(counted.1.size(), [10, 4, 4, 4]);
         let value = fixture.train(&[&frames]).unwrap().remove(0);
         assert_eq!((value.0, value.1.size()), (Some(Slot::Concat), vec![6, 4, 4, 4]));
         assert!(value.1.get(1).equal(&value.1.get(0)) && !value.1.get(3).equal(&value.1.get(0)));

@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use super::Built;
 use super::check::widths;
 use crate::conditioner::{Conditions, Slot};
-use crate::config::{NetworkConfig, RunConfig, SourceConfig};
+use crate::config::{ClipConfig, NetworkConfig, RunConfig, SourceConfig};
 use crate::diffusion::{ExtraInputs, Model};
 use crate::error::{ComponentError, ErrorCode};
 
@@ -47,8 +47,9 @@ struct Scene {
 /// # Errors
 /// Why that cannot be known before the data is there, or that the shapes do not fit.
 pub(super) fn activations(config: &RunConfig, built: &Built) -> Result<Activations, String> {
-    let scene = scene(&config.data.source).ok_or("the source does not say how large its pictures are")?;
-    let run = || count_passes(config, built, scene).map_err(|error| error.to_string());
+    let of = |bucket| scene(&config.data.source, bucket).ok_or("the source does not say how large its pictures are");
+    let (trained, pictured) = (of(Bucket::Largest)?, of(Bucket::Own)?);
+    let run = || count_passes(config, built, trained, pictured).map_err(|error| error.to_string());
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(message(panic.as_ref())))
 }
 
@@ -59,15 +60,20 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("the network refused the shapes").to_owned()
 }
 
-fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activations, ComponentError> {
+fn count_passes(
+    config: &RunConfig,
+    built: &Built,
+    trained: Scene,
+    pictured: Scene,
+) -> Result<Activations, ComponentError> {
     // Gradients have their place for the whole run.
     let homes: Vec<Tensor> = built.trained.iter().map(|(_, param)| param.detach().zeros_like()).collect();
     for ((_, param), home) in built.trained.iter().zip(&homes) {
         keep_grad_in(param, home).map_err(of_libtorch)?;
     }
     let device = super::device(&config.run).unwrap_or(Device::Cpu);
-    let of = |scenes: usize| Batch { config, model: &built.model, scene, scenes: scenes as i64 };
-    let (done, step) = count_for(device, || of(config.data.batch_size).step()).map_err(of_libtorch)?;
+    let of = |scene: Scene, scenes: usize| Batch { config, model: &built.model, scene, scenes: scenes as i64 };
+    let (done, step) = count_for(device, || of(trained, config.data.batch_size).step()).map_err(of_libtorch)?;
     done?;
     let samples = config.validation.as_ref().is_some_and(|validation| validation.sample);
     let scenes = match config.logging.preview_every_steps {
@@ -79,9 +85,9 @@ fn count_passes(config: &RunConfig, built: &Built, scene: Scene) -> Result<Activ
     let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
     let waiting: u64 = waiting.iter().map(|(_, weight)| weight.numel() as u64 * 4).sum();
     let preview = (scenes > 0).then(|| {
-        let (reconstructed, first) = count_for(device, || of(scenes).reconstructed()).map_err(of_libtorch)?;
+        let (reconstructed, first) = count_for(device, || of(pictured, scenes).reconstructed()).map_err(of_libtorch)?;
         let _reconstructed = reconstructed?;
-        let (sampled, then) = count_for(device, || of(scenes).sampled()).map_err(of_libtorch)?;
+        let (sampled, then) = count_for(device, || of(pictured, scenes).sampled()).map_err(of_libtorch)?;
         sampled.map(|_| first.peak.max(first.kept + then.peak + waiting))
     });
     let batches = u64::from(config.train.accumulate_batches);
@@ -221,17 +227,30 @@ fn per_row(x: &Tensor) -> Tensor {
     zeros_at(&shape, x)
 }
 
+/// Which of the sizes and lengths that a source's scenes may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bucket {
+    /// The largest: what training may be given.
+    Largest,
+    /// The source's own, which pictures are made of.
+    Own,
+}
+
 /// How large a scene of the source is; none if it does not say.
-fn scene(source: &SourceConfig) -> Option<Scene> {
+fn scene(source: &SourceConfig, bucket: Bucket) -> Option<Scene> {
     let at = |views: u32, times: u32, [rows, columns]: [u32; 2]| Scene {
         views: views.into(),
         times: times.into(),
         rows: rows.into(),
         columns: columns.into(),
     };
-    let largest = |size: Option<[u32; 2]>, sizes: &[[u32; 2]]| {
-        let all = sizes.iter().copied().chain(size);
-        all.max_by_key(|[rows, columns]| u64::from(*rows) * u64::from(*columns))
+    let size = |own: Option<[u32; 2]>, sizes: &[[u32; 2]]| match bucket {
+        Bucket::Own => own.or(sizes.first().copied()),
+        Bucket::Largest => sizes.iter().copied().chain(own).max_by_key(|size| u64::from(size[0]) * u64::from(size[1])),
+    };
+    let frames = |clip: &ClipConfig| match bucket {
+        Bucket::Own => clip.num_frames,
+        Bucket::Largest => clip.all_lengths().into_iter().max().unwrap_or(clip.num_frames),
     };
     Some(match source {
         SourceConfig::Emoji(emoji) => at(1, 1, [emoji.size; 2]),
@@ -240,11 +259,10 @@ fn scene(source: &SourceConfig) -> Option<Scene> {
         SourceConfig::MeshOrbit(orbit) => at(orbit.num_views, orbit.num_times, [orbit.size; 2]),
         SourceConfig::FramesDir(frames) => at(1, frames.num_frames, frames.size),
         SourceConfig::Webdataset(shards) => {
-            let times = shards.clip.as_ref().map_or(1, |clip| clip.num_frames);
-            at(1, times, largest(shards.size, &shards.sizes)?)
+            at(1, shards.clip.as_ref().map_or(1, frames), size(shards.size, &shards.sizes)?)
         }
-        SourceConfig::VideoDir(videos) => at(1, videos.clip.num_frames, largest(Some(videos.size), &videos.sizes)?),
-        SourceConfig::VideoList(videos) => at(1, videos.clip.num_frames, largest(Some(videos.size), &videos.sizes)?),
+        SourceConfig::VideoDir(videos) => at(1, frames(&videos.clip), size(Some(videos.size), &videos.sizes)?),
+        SourceConfig::VideoList(videos) => at(1, frames(&videos.clip), size(Some(videos.size), &videos.sizes)?),
         SourceConfig::MultiviewDir(views) => at(views.num_views, views.num_frames, [views.size; 2]),
     })
 }

@@ -7,13 +7,15 @@ use anneal_nn::{Discriminator, Init, Param, ParamKind};
 use tch::Device;
 
 use super::project::{Begun, BuiltRun, start_from};
+use super::scenes::{Scenes, name_protocol};
 use super::weights_file::{copy_weights, lpips};
 use super::{AssembleError, Place, Project};
 use crate::autoencoding::{Adversary, AutoencoderModel, ReconstructionLoss};
 use crate::config::{AutoencoderRunConfig, AutoencoderValidationConfig, Precision, Problems, chooses};
 use crate::data::{Loader, Source};
 use crate::trainer::{
-    AutoencoderObjective, AutoencoderPreview, AutoencoderValidation, Ema, Rates, TrainState, Trainer,
+    AutoencoderObjective, AutoencoderPreview, AutoencoderScoring, AutoencoderValidation, Ema, Rates, TrainState,
+    Trainer,
 };
 use crate::weights::Named;
 
@@ -92,18 +94,36 @@ impl Project<AutoencoderRunConfig> {
         Ok((built.model, built.weights))
     }
 
-    /// The validation that `settings` describe.
-    pub(super) fn validation(
+    /// The validation of training that `settings` describe.
+    fn validation(
         &self,
         settings: &AutoencoderValidationConfig,
         source: &Arc<dyn Source>,
         device: Device,
     ) -> Result<AutoencoderValidation, AssembleError> {
-        Ok(AutoencoderValidation {
-            batches: self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?,
-            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
-            seed: self.config().run.seed,
-        })
+        let (scoring, scenes) = self.scoring(settings, source, device)?;
+        scoring.frechet.as_ref().inspect(|frechet| name_protocol(frechet.protocol()));
+        Ok(AutoencoderValidation { scenes: scenes.collect::<Result<_, _>>()?, scoring })
+    }
+
+    /// What `settings` score an autoencoder by, and on which scenes.
+    ///
+    /// # Errors
+    /// When its data cannot be read or lacks entries, or the networks of LPIPS or the encoder of clips cannot be loaded.
+    pub(super) fn scoring(
+        &self,
+        settings: &AutoencoderValidationConfig,
+        source: &Arc<dyn Source>,
+        device: Device,
+    ) -> Result<(AutoencoderScoring, Scenes), AssembleError> {
+        let scenes = self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?;
+        let input_key = &self.config().autoencoder.input_key;
+        let frechet = match &settings.frechet {
+            Some(used) => self.frechet(used, &scenes, settings.scenes, input_key, device)?,
+            None => None,
+        };
+        let lpips = settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?;
+        Ok((AutoencoderScoring { lpips, frechet, seed: self.config().run.seed }, scenes))
     }
 
     /// The autoencoder and its loss; without the networks of LPIPS where there are no values.

@@ -8,6 +8,7 @@ use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::lora::start_adapters;
 use super::project::{Begun, BuiltRun, start_from};
+use super::scenes::{Scenes, name_protocol};
 use super::weights_file::lpips;
 use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
 use crate::cache::Store;
@@ -15,7 +16,9 @@ use crate::conditioner::Pass;
 use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, RowDistance, Sampling};
-use crate::trainer::{DiffusionObjective, Ema, Preview, Rates, TrainState, Trainer, Validation, mean_pictures};
+use crate::trainer::{
+    DiffusionObjective, Ema, Preview, Rates, Scoring, TrainState, Trainer, Validation, mean_pictures,
+};
 use crate::weights::Named;
 
 impl Project<RunConfig> {
@@ -134,30 +137,49 @@ impl Project<RunConfig> {
         Ok((built, state))
     }
 
-    /// The validation that `settings` describe.
-    ///
-    /// # Errors
-    /// When its data cannot be read or lacks entries, or a plugin or the networks of LPIPS cannot be loaded.
-    pub fn validation(
+    /// The validation of training that `settings` describe.
+    fn validation(
         &mut self,
         settings: &ValidationConfig,
         source: &Arc<dyn Source>,
         device: Device,
     ) -> Result<Validation, AssembleError> {
+        let (scoring, scenes) = self.scoring(settings, source, device)?;
+        scoring.frechet.as_ref().inspect(|frechet| name_protocol(frechet.protocol()));
+        Ok(Validation { scenes: scenes.collect::<Result<_, _>>()?, scoring })
+    }
+
+    /// What `settings` score a model by, and on which scenes.
+    ///
+    /// # Errors
+    /// When its data cannot be read or lacks entries, or a plugin, the networks of LPIPS or the encoder of clips cannot be
+    /// loaded.
+    pub(super) fn scoring(
+        &mut self,
+        settings: &ValidationConfig,
+        source: &Arc<dyn Source>,
+        device: Device,
+    ) -> Result<(Scoring, Scenes), AssembleError> {
         let config = self.config().clone();
         let (seed, mean_scenes) = (config.run.seed, if settings.sample { settings.mean_scenes } else { 0 });
         let seen = data::single_scenes(source.clone(), &config.data, seed, mean_scenes);
         let mean = mean_pictures(seen, &config.model.input_key)?;
-        Ok(Validation {
-            batches: self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?,
+        let scenes = self.validation_scenes(settings.source.as_ref(), source, settings.scenes, device)?;
+        let frechet = match &settings.frechet {
+            Some(used) => self.frechet(used, &scenes, settings.scenes, &config.model.input_key, device)?,
+            None => None,
+        };
+        let scoring = Scoring {
             sigmas: settings.sigmas.clone(),
             sampling: if settings.sample { Some(self.sampling()?) } else { None },
             use_ema: config.sampling.use_ema,
             copied_key: settings.copied_key.clone(),
             mean: mean.map(|mean| mean.to_device(device)),
             lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
+            frechet,
             seed,
-        })
+        };
+        Ok((scoring, scenes))
     }
 
     fn check_widths(&self, model: &crate::diffusion::Model, batch: &data::Batch) -> Result<(), AssembleError> {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::run::{checkpoint_of, load_weights};
+use super::scenes::Scenes;
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
+use crate::evaluation::{Frechet, Protocol};
 use crate::trainer::Scores;
 use crate::trainer::checkpoint::{self, Snapshot};
 
@@ -19,6 +21,8 @@ pub struct EvaluateSettings {
     pub sampler: Option<String>,
     /// Step of the checkpoint; the newest if not given.
     pub checkpoint: Option<u64>,
+    /// Overrides of the run's config, `a.b.c=value`.
+    pub sets: Vec<String>,
 }
 
 /// What an evaluation gave.
@@ -32,9 +36,12 @@ pub struct Evaluation {
     pub is_held_out: bool,
     /// The scores.
     pub scores: Scores,
+    /// How Fréchet distances were taken, if they were.
+    pub protocol: Option<Protocol>,
 }
 
-/// Scores the run in `dir` as its config's `[validation]` says, or as that is by default.
+/// Scores the run in `dir` as its config's `[validation]` says, or as that is by default. `on_scene` is told before each scene how
+/// many are done, and of how many.
 ///
 /// # Errors
 /// When there is no intact checkpoint, or what its config names is not there.
@@ -43,18 +50,20 @@ pub fn evaluate(
     settings: &EvaluateSettings,
     plugin_dirs: &[PathBuf],
     env: &Environment,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let path = checkpoint_of(dir, settings.checkpoint)?;
     let snapshot = checkpoint::load(&path)?;
     let config = path.join(checkpoint::CONFIG);
-    match kind_of_run(&config, &[])? {
+    match kind_of_run(&config, &settings.sets)? {
         KindOfRun::Diffusion => {
-            let project = Project::<RunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
-            diffusion(project, &path, &snapshot, settings)
+            let project = Project::<RunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
+            diffusion(project, &path, &snapshot, settings, on_scene)
         }
         KindOfRun::Autoencoder => {
-            let project = Project::<AutoencoderRunConfig>::open(&config, &[], Files::MayLack, plugin_dirs, env)?;
-            autoencoder(&project, &path, &snapshot, settings)
+            let project =
+                Project::<AutoencoderRunConfig>::open(&config, &settings.sets, Files::MayLack, plugin_dirs, env)?;
+            autoencoder(&project, &path, &snapshot, settings, on_scene)
         }
     }
 }
@@ -64,6 +73,7 @@ fn diffusion(
     path: &Path,
     snapshot: &Snapshot,
     settings: &EvaluateSettings,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let sampling = &mut project.loaded.config.sampling;
     if let Some(num_steps) = settings.num_steps {
@@ -77,13 +87,18 @@ fn diffusion(
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&config.run)?;
     let source = project.source()?;
-    let mut run = project.validation(&validation, &source, device)?;
+    let (mut scoring, scenes) = project.scoring(&validation, &source, device)?;
     let mut loss = project.loss(device)?;
     let built = build_model(&config, &mut project.registry, Place::Device(device))?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
-    let scores = run.run(&built.model, &mut loss)?;
-    let is_held_out = validation.source.is_some();
-    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+    let scores = scoring.run(counted(scenes, validation.scenes, on_scene), &built.model, &mut loss)?;
+    Ok(Evaluation {
+        step: snapshot.position.step,
+        scenes: validation.scenes,
+        is_held_out: validation.source.is_some(),
+        scores,
+        protocol: protocol_of(scoring.frechet.as_ref()),
+    })
 }
 
 fn autoencoder(
@@ -91,13 +106,35 @@ fn autoencoder(
     path: &Path,
     snapshot: &Snapshot,
     settings: &EvaluateSettings,
+    on_scene: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, AssembleError> {
     let mut validation = project.config().validation.clone().unwrap_or_default();
     validation.scenes = settings.scenes.unwrap_or(validation.scenes);
     let device = device(&project.config().run)?;
+    let (scoring, scenes) = project.scoring(&validation, &project.source()?, device)?;
     let (model, weights) = project.model(device)?;
     load_weights(&weights, snapshot, true, path)?;
-    let scores = project.validation(&validation, &project.source()?, device)?.run(&model)?;
-    let is_held_out = validation.source.is_some();
-    Ok(Evaluation { step: snapshot.position.step, scenes: validation.scenes, is_held_out, scores })
+    let scores = scoring.run(counted(scenes, validation.scenes, on_scene), &model)?;
+    Ok(Evaluation {
+        step: snapshot.position.step,
+        scenes: validation.scenes,
+        is_held_out: validation.source.is_some(),
+        scores,
+        protocol: protocol_of(scoring.frechet.as_ref()),
+    })
+}
+
+fn counted(
+    scenes: Scenes,
+    of: usize,
+    on_scene: &mut dyn FnMut(usize, usize),
+) -> impl Iterator<Item = <Scenes as Iterator>::Item> {
+    scenes.enumerate().map(move |(done, scene)| {
+        on_scene(done, of);
+        scene
+    })
+}
+
+fn protocol_of(frechet: Option<&Frechet>) -> Option<Protocol> {
+    frechet.map(|frechet| frechet.protocol().clone())
 }

@@ -17,7 +17,12 @@ use crate::weights::{Named, aligned, split_adapters};
 /// What the layers of a network are told.
 pub(super) fn spec(lora: &LoraConfig) -> LoraSpec {
     let chosen = lora.clone();
-    LoraSpec { rank: lora.rank.into(), scale: lora.scale(), chooses: Rc::new(move |layer| chosen.chooses(layer)) }
+    LoraSpec {
+        rank: lora.rank.into(),
+        scale: lora.scale(),
+        dropout: lora.dropout,
+        chooses: Rc::new(move |layer| chosen.chooses(layer)),
+    }
 }
 
 /// Starts the adapters among `have` from the file that the settings name, if they name one. `init_from` is where the other

@@ -17,6 +17,7 @@ mod patterns;
 mod plan;
 mod project;
 mod run;
+mod scenes;
 mod shared_weights;
 mod weights_file;
 

@@ -9,10 +9,10 @@ use tch::Device;
 use super::weights_file::read_weights;
 use super::{AssembleError, check_entries, check_plugins, device};
 use crate::config::{
-    DataConfig, Environment, Files, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind,
-    SourceConfig, TrainConfig, load_with, schema_with_plugins,
+    Environment, Files, Loaded, LoggingConfig, OptimizerConfig, PluginKind, Problems, RunConfig, RunKind, TrainConfig,
+    load_with, schema_with_plugins,
 };
-use crate::data::{self, Batch, DataError, Loader, Source};
+use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
 use crate::trainer::{Objective, Rates, Schedule, TrainState, Trainer};
@@ -137,44 +137,6 @@ impl<C: RunKind> Project<C> {
         let source = self.source()?;
         let preview = data::preview_batch(source.clone(), data, run.seed, preview_scenes)?;
         Ok(Begun { device, source, preview })
-    }
-
-    /// The scenes of a validation, on `device`: of `held_out`, or else of the training's own `source`.
-    pub(super) fn validation_scenes(
-        &self,
-        held_out: Option<&SourceConfig>,
-        source: &Arc<dyn Source>,
-        scenes: usize,
-        device: Device,
-    ) -> Result<Vec<Batch>, AssembleError> {
-        let (data, seed) = (self.config().data(), self.config().run().seed);
-        let source = match held_out {
-            None => source.clone(),
-            Some(held_out) => {
-                let held_out = DataConfig { source: held_out.clone(), ..data.clone() };
-                data::open(&held_out).map_err(|error| self.of_held_out(error))?
-            }
-        };
-        let batches: Vec<Batch> = data::single_scenes(source, data, seed, scenes).collect::<Result<_, _>>()?;
-        let problems = match batches.first() {
-            Some(first) if held_out.is_some() => check_entries(&self.loaded, first),
-            _ => Vec::new(),
-        };
-        if !problems.is_empty() {
-            return Err(Problems(problems).into());
-        }
-        Ok(batches.iter().map(|batch| batch.to_device(device)).collect())
-    }
-
-    /// A source's error blames the training's settings; that of held-out scenes has settings of its own.
-    fn of_held_out(&self, error: DataError) -> AssembleError {
-        match error {
-            DataError::Setting { key, reason } => {
-                let pointer = format!("/validation/source/{key}");
-                Problems(vec![self.loaded.problem(&pointer, reason, "the source of validation has its own")]).into()
-            }
-            other => other.into(),
-        }
     }
 
     /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.

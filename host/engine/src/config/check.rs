@@ -8,7 +8,8 @@ use super::PathPattern;
 use super::ValidationConfig;
 use super::{AutoencoderLossConfig, AutoencoderSection, AutoencoderValidationConfig, FirstStageConfig, LossConfig};
 use super::{
-    DataConfig, LoraConfig, ModelConfig, Moments, OptimizerConfig, PluginsConfig, SamplingConfig, SourceConfig,
+    DataConfig, FrechetConfig, LoraConfig, ModelConfig, Moments, OptimizerConfig, PluginsConfig, SamplingConfig,
+    SourceConfig,
 };
 
 mod autoencoder;
@@ -65,6 +66,9 @@ fn image_channels(sources: &[DataSource]) -> u32 {
 pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
     let validation: Option<ValidationConfig> = section(config, "validation");
+    if let Some(frechet) = validation.as_ref().and_then(|validation| validation.frechet.as_ref()) {
+        distances_of_clips(frechet, validation.as_ref().is_some_and(|validation| validation.sample), &mut found);
+    }
     let (held_out, is_compared) =
         validation.map_or((None, false), |validation| (validation.source, validation.lpips.is_some()));
     let sources = sources(section(config, "data"), held_out, is_compared);
@@ -104,6 +108,9 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
 pub(super) fn of_autoencoder(config: &Value) -> Vec<Finding> {
     let mut found = Vec::new();
     let validation: Option<AutoencoderValidationConfig> = section(config, "validation");
+    if let Some(frechet) = validation.as_ref().and_then(|validation| validation.frechet.as_ref()) {
+        distances_of_clips(frechet, true, &mut found);
+    }
     let (held_out, is_compared) =
         validation.map_or((None, false), |validation| (validation.source, validation.lpips.is_some()));
     let sources = sources(section(config, "data"), held_out, is_compared);
@@ -153,6 +160,19 @@ fn large_enough(at: &str, source: &SourceConfig, found: &mut Vec<Finding>) {
     if smallest.is_some_and(|side| !Lpips::fits(side, side)) {
         let message = format!("images of {} pixels are too small for VGG16's five levels", smallest.unwrap_or(0));
         found.push(finding(at, message, format!("use images of at least {} pixels", Lpips::SMALLEST)));
+    }
+}
+
+/// There is something to compare, in values that tell black from white.
+fn distances_of_clips(frechet: &FrechetConfig, is_sampled: bool, found: &mut Vec<Finding>) {
+    if !is_sampled {
+        let help = "write sample = true, or take it out";
+        found.push(finding("/validation/frechet", "is of samples, and none are made", help));
+    }
+    let [black, white] = frechet.range;
+    if black == white {
+        let help = "give the values of black and of white, like [-1.0, 1.0] or [0.0, 255.0]";
+        found.push(finding("/validation/frechet/range", format!("black and white are both {black}"), help));
     }
 }
 

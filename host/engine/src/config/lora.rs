@@ -26,6 +26,10 @@ pub struct LoraConfig {
     /// attention over frames, or of all other attention.
     #[serde(default = "projections")]
     pub targets: Vec<String>,
+    /// Probability with which a value that an adapter reads is dropped in training; the layer itself sees all of them.
+    #[serde(default)]
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// Adapters to start from, as `anneal checkpoint convert --adapters` writes them; new ones if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file"))]

@@ -8,6 +8,7 @@ mod describe;
 mod document;
 mod environment;
 mod first_stage;
+mod frechet;
 mod kind;
 mod labelled;
 mod layers;
@@ -37,6 +38,7 @@ pub use data::{
 };
 pub use environment::Environment;
 pub use first_stage::{EngineFirstStage, FirstStageConfig, KlFirstStage};
+pub use frechet::{ClipsOver, EncoderInput, FrechetConfig};
 pub use kind::{KindOfRun, RunKind};
 pub use labelled::{Cifar10Config, IdxConfig};
 pub use load::{Loaded, kind_of_run, load, load_with};

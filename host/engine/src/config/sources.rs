@@ -54,6 +54,11 @@ pub struct ClipConfig {
     /// Frames in a clip.
     #[schemars(range(min = 1, max = 1024))]
     pub num_frames: u32,
+    /// Further numbers of frames. An epoch visits each video at every number that it has frames for, and a batch holds clips of
+    /// one.
+    #[serde(default)]
+    #[schemars(inner(range(min = 1, max = 1024)))]
+    pub lengths: Vec<u32>,
     /// Every n-th frame is taken; `n` is drawn for each clip from this range, as far as the video is long enough.
     #[serde(default = "one_to_one")]
     #[schemars(inner(range(min = 1, max = 1024)))]
@@ -77,6 +82,19 @@ pub struct ClipConfig {
     #[serde(default = "sixteen")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub motion_scale: f64,
+}
+
+impl ClipConfig {
+    /// All numbers of frames that clips have, `num_frames` first.
+    pub fn all_lengths(&self) -> Vec<u32> {
+        let mut all = vec![self.num_frames];
+        for &length in &self.lengths {
+            if !all.contains(&length) {
+                all.push(length);
+            }
+        }
+        all
+    }
 }
 
 fn one_to_one() -> [u32; 2] {
@@ -191,6 +209,11 @@ pub struct MultiviewDirConfig {
     #[serde(default = "one_frame")]
     #[schemars(range(min = 1, max = 1024))]
     pub num_frames: u32,
+    /// Further numbers of frames. An epoch visits each video at every number that it has frames for, and a batch holds clips of
+    /// one.
+    #[serde(default)]
+    #[schemars(inner(range(min = 1, max = 1024)))]
+    pub lengths: Vec<u32>,
     /// Every n-th frame is taken; `n` is drawn for each scene from this range, as far as there are enough frames.
     #[serde(default = "one_to_one")]
     #[schemars(inner(range(min = 1, max = 1024)))]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LpipsConfig, SourceConfig};
+use super::{FrechetConfig, LpipsConfig, SourceConfig};
 
 /// Validation of a diffusion model: its loss at fixed noise levels under fixed noise, and its samples beside what they
 /// should be.
@@ -11,6 +11,7 @@ use super::{LpipsConfig, SourceConfig};
 #[serde(deny_unknown_fields)]
 pub struct ValidationConfig {
     /// Every so many steps, and at the end.
+    #[serde(default = "thousand")]
     #[schemars(range(min = 1))]
     pub every_steps: u64,
     /// Scenes; the same ones every time.
@@ -37,12 +38,15 @@ pub struct ValidationConfig {
     /// The networks of LPIPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lpips: Option<LpipsConfig>,
+    /// The Fréchet distances of all scenes together, which need many; `anneal evaluate --frechet` takes them once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frechet: Option<FrechetConfig>,
 }
 
 impl Default for ValidationConfig {
     fn default() -> Self {
         Self {
-            every_steps: 1000,
+            every_steps: thousand(),
             scenes: four(),
             source: None,
             sigmas: sigmas(),
@@ -50,6 +54,7 @@ impl Default for ValidationConfig {
             copied_key: cond_image(),
             mean_scenes: sixty_four(),
             lpips: None,
+            frechet: None,
         }
     }
 }
@@ -59,6 +64,7 @@ impl Default for ValidationConfig {
 #[serde(deny_unknown_fields)]
 pub struct AutoencoderValidationConfig {
     /// Every so many steps, and at the end.
+    #[serde(default = "thousand")]
     #[schemars(range(min = 1))]
     pub every_steps: u64,
     /// Scenes; the same ones every time.
@@ -71,14 +77,20 @@ pub struct AutoencoderValidationConfig {
     /// The networks of LPIPS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lpips: Option<LpipsConfig>,
+    /// The Fréchet distances of all scenes together, which need many; `anneal evaluate --frechet` takes them once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frechet: Option<FrechetConfig>,
 }
 
 impl Default for AutoencoderValidationConfig {
     fn default() -> Self {
-        Self { every_steps: 1000, scenes: four(), source: None, lpips: None }
+        Self { every_steps: thousand(), scenes: four(), source: None, lpips: None, frechet: None }
     }
 }
 
+fn thousand() -> u64 {
+    1000
+}
 fn four() -> usize {
     4
 }

@@ -59,6 +59,9 @@ pub(super) fn check(clip: &ClipConfig) -> Result<(), DataError> {
     if clip.num_frames == 0 {
         return wrong("clip.num_frames", "a clip of no frames".to_owned());
     }
+    if clip.lengths.contains(&0) {
+        return wrong("clip.lengths", "a clip of no frames".to_owned());
+    }
     if least == 0 || least > most {
         return wrong("clip.stride", format!("[{least}, {most}] is no range of strides"));
     }
@@ -67,6 +70,35 @@ pub(super) fn check(clip: &ClipConfig) -> Result<(), DataError> {
         return wrong("clip.within", format!("[{start}, {end}] is no part of a video"));
     }
     Ok(())
+}
+
+/// The frames, counted at the clip's rate, that clips are cut from in a video of `num_frames` frames, `fps` a second.
+fn range(num_frames: usize, fps: f64, seconds: [f64; 2], clip: &ClipConfig) -> Range<usize> {
+    let rate = clip.fps.unwrap_or(fps);
+    // The last of its own frames lasts as long as the others.
+    let total = num_frames as f64 * rate / fps;
+    let [start, end] = [seconds[0] * rate, (seconds[1] * rate).min(total)];
+    let [low, high] = clip.within.map(|part| start + part * (end - start));
+    // Products of floats miss whole numbers by a little.
+    (low - 1e-6).ceil().max(0.0) as usize..(high + 1e-6).floor().max(0.0) as usize
+}
+
+/// Indices of the lengths, of all that clips have, that a video of `num_frames` frames, `fps` a second, has frames for. Where
+/// it has none, the shortest is its length all the same, so that the video is missed when its turn comes.
+pub(super) fn lengths(num_frames: usize, fps: f64, seconds: [f64; 2], clip: &ClipConfig) -> Vec<u32> {
+    let got = range(num_frames, fps, seconds, clip).len();
+    let all = clip.all_lengths();
+    let fits = |length: u32| (length as usize - 1) * (clip.stride[0] as usize) < got;
+    let fitting: Vec<u32> = (0..all.len() as u32).filter(|&idx| fits(all[idx as usize])).collect();
+    match (0..all.len() as u32).min_by_key(|&idx| all[idx as usize]) {
+        Some(shortest) if fitting.is_empty() => vec![shortest],
+        _ => fitting,
+    }
+}
+
+/// The same cut of clips of the length of index `length`.
+pub(super) fn of_length(clip: &ClipConfig, length: usize) -> ClipConfig {
+    ClipConfig { num_frames: clip.all_lengths()[length], ..clip.clone() }
 }
 
 /// Draws a clip from the seconds `seconds` of a video, and there from the part `within`, and decodes it.
@@ -86,12 +118,7 @@ pub(super) fn cut(
 ) -> Result<Sample, SampleError> {
     let own = footage.fps();
     let rate = clip.fps.unwrap_or(own);
-    // Frames of the video at the clip's rate; the last of its own frames lasts as long as the others.
-    let total = footage.num_frames() as f64 * rate / own;
-    let [start, end] = [seconds[0] * rate, (seconds[1] * rate).min(total)];
-    let [low, high] = clip.within.map(|part| start + part * (end - start));
-    // Products of floats miss whole numbers by a little.
-    let range = (low - 1e-6).ceil().max(0.0) as usize..(high + 1e-6).floor().max(0.0) as usize;
+    let range = range(footage.num_frames(), own, seconds, clip);
     let got = range.len();
     let cut = Cut::draw(clip.num_frames as usize, clip.stride, clip.reverse_rate, range, draw);
     let cut = cut.map_err(|needed| SampleError::Unusable {
@@ -215,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn a_video_is_as_long_as_its_cut() {
+        let config = clip("num_frames = 3\nlengths = [2, 3, 5]\nstride = [2, 4]");
+        assert_eq!(config.all_lengths(), [3, 2, 5]);
+        let of = |frames: usize, seconds: [f64; 2]| lengths(frames, 4.0, seconds, &config);
+        assert_eq!((of(9, ALL), of(8, ALL), of(4, ALL)), (vec![0, 1, 2], vec![0, 1], vec![1]));
+        // 1.25 seconds of four frames; and too few for any, which are missed at the shortest.
+        assert_eq!((of(90, [0.5, 1.75]), of(2, ALL)), (vec![0, 1], vec![1]));
+        let halved = clip("num_frames = 2\nlengths = [4]\nfps = 2.0\nwithin = [0.5, 1.0]");
+        assert_eq!(lengths(16, 4.0, ALL, &halved), [0, 1]);
+        assert_eq!(lengths(15, 4.0, ALL, &halved), [0]);
+        assert_eq!((of_length(&config, 2).num_frames, of_length(&config, 0)), (5, config));
+    }
+
+    #[test]
     fn a_clip_says_its_rate_and_its_motion() {
         let config = clip("num_frames = 3\nstride = [2, 2]\nmotion_scale = 2.0");
         let sample = cut(&footage(5, 24.0), "v", ALL, &config, &mut Stream::new(1, "augment", 0, 0)).unwrap();
@@ -237,6 +278,7 @@ mod tests {
         );
         let refused = |toml: &str| check(&clip(toml)).unwrap_err().to_string();
         assert!(refused("num_frames = 3\nstride = [3, 2]").starts_with("data.source.clip.stride: [3, 2]"));
+        assert!(refused("num_frames = 3\nlengths = [2, 0]").starts_with("data.source.clip.lengths"));
         assert!(refused("num_frames = 3\nwithin = [0.5, 0.5]").starts_with("data.source.clip.within"));
         check(&config).unwrap();
     }

@@ -212,7 +212,7 @@ pub fn single_scenes(
     config: &DataConfig,
     seed: u64,
     num_scenes: usize,
-) -> impl Iterator<Item = Result<Batch, DataError>> {
+) -> impl Iterator<Item = Result<Batch, DataError>> + use<> {
     let config = DataConfig { shuffle: true, ..config.clone() };
     let mut reader = Reader::new(source, &config, seed);
     reader.order.keep_first_bucket();

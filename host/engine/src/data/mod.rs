@@ -12,6 +12,7 @@ mod labelled;
 mod frames_dir;
 mod footage;
 mod clip;
+mod visits;
 mod animation;
 mod ffmpeg;
 #[cfg(feature = "openh264")]

@@ -12,6 +12,7 @@ use super::ffmpeg::{Film, Probe};
 use super::footage::{Fit, Footage, ImageFiles, nearest};
 use super::frames_dir::{entries, is_image, numbered};
 use super::threads::side_by_side;
+use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, animation, clip, footage, pixels};
 use crate::config::{BadSample, ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig};
 
@@ -22,7 +23,7 @@ const ANIMATIONS: [&str; 3] = ["gif", "webp", "apng"];
 /// Folders in folders, so that a link to a folder above ends somewhere.
 const DEPTH_MAX: usize = 16;
 
-/// Videos, a clip of each an epoch.
+/// Videos, a clip of each an epoch, and one of each length where there are several.
 ///
 /// A sample has what [`clip::cut`] says: `image`, `cond_image`, `fps_id`, `motion_bucket_id`, `image_only_indicator`
 /// and `num_video_frames`; the text `clip`, the video's name; and with captions the text `caption`.
@@ -33,8 +34,8 @@ pub struct Videos {
     clip: ClipConfig,
     /// Rows and columns; the first are those of videos whose shape is not known.
     sizes: Vec<[u32; 2]>,
-    /// Index of each video's size, where there are several.
-    buckets: Option<Vec<u32>>,
+    /// Which video a sample is of, in which size and length.
+    visits: Visits,
     images_fps: f64,
     ffmpeg: FfmpegConfig,
 }
@@ -69,6 +70,13 @@ struct Said {
     motion_bucket_id: Option<u32>,
 }
 
+impl Video {
+    /// Where in it clips are cut from.
+    fn seconds(&self) -> [f64; 2] {
+        [self.said.start_s.unwrap_or(0.0), self.said.end_s.unwrap_or(f64::INFINITY)]
+    }
+}
+
 impl Videos {
     /// Finds the videos below a folder.
     ///
@@ -83,7 +91,7 @@ impl Videos {
             captions: config.captions,
             clip: config.clip.clone(),
             sizes: [&[config.size], &config.sizes[..]].concat(),
-            buckets: None,
+            visits: Visits::default(),
             images_fps: config.images_fps,
             ffmpeg: config.ffmpeg.clone(),
         };
@@ -119,7 +127,7 @@ impl Videos {
             videos,
             clip: config.clip.clone(),
             sizes: [&[config.size], &config.sizes[..]].concat(),
-            buckets: None,
+            visits: Visits::default(),
             images_fps: config.images_fps,
             ffmpeg: config.ffmpeg.clone(),
         };
@@ -136,19 +144,55 @@ impl Videos {
         if self.videos.is_empty() {
             return Err(DataError::Empty { path: path.to_owned(), wanted });
         }
-        if self.sizes.len() > 1 {
-            let buckets = side_by_side(&self.videos, |video| Ok(nearest(&self.sizes, self.own_size(video)?)));
-            // A video that cannot be read is a bad sample when its turn comes.
-            let known = |bucket: Result<u32, SampleError>| match (bucket, on_bad) {
-                (Err(error), BadSample::Fail) => Err(error),
-                (bucket, _) => Ok(bucket.unwrap_or(0)),
-            };
-            self.buckets = Some(buckets.into_iter().map(known).collect::<Result<_, _>>()?);
-        }
+        let num_lengths = self.clip.all_lengths().len();
+        let sizes = (self.sizes.len() > 1)
+            .then(|| self.of_each(on_bad, 0, |video| Ok(nearest(&self.sizes, self.own_size(video)?))))
+            .transpose()?;
+        let lengths =
+            (num_lengths > 1).then(|| self.of_each(on_bad, vec![0], |video| self.lengths(video))).transpose()?;
+        self.visits = Visits::new(self.videos.len(), sizes, lengths, num_lengths);
         if on_bad == BadSample::Fail {
             self.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
         }
         Ok(self)
+    }
+
+    /// What `read` says of each video. One that cannot be read has what is given for it, to be a bad sample when its turn comes.
+    fn of_each<T: Clone + Send>(
+        &self,
+        on_bad: BadSample,
+        unread: T,
+        read: impl Fn(&Video) -> Result<T, SampleError> + Sync,
+    ) -> Result<Vec<T>, SampleError> {
+        let known = |said: Result<T, SampleError>| match (said, on_bad) {
+            (Err(error), BadSample::Fail) => Err(error),
+            (said, _) => Ok(said.unwrap_or_else(|_| unread.clone())),
+        };
+        side_by_side(&self.videos, read).into_iter().map(known).collect()
+    }
+
+    /// Indices of the lengths that a video has frames for.
+    fn lengths(&self, video: &Video) -> Result<Vec<u32>, SampleError> {
+        let lengths = |num_frames: usize, fps: f64| {
+            clip::lengths(num_frames, video.said.fps.unwrap_or(fps), video.seconds(), &self.clip)
+        };
+        Ok(match &video.form {
+            Form::Images(paths) => lengths(paths.len(), self.images_fps),
+            Form::Animation => {
+                let bytes =
+                    fs::read(&video.path).map_err(|source| SampleError::Read { path: video.path.clone(), source })?;
+                let film = animation::decode(&bytes, None, &video.path)?;
+                lengths(film.frames.len(), film.fps)
+            }
+            Form::Film(known) => {
+                #[cfg(feature = "openh264")]
+                if let Some(film) = super::h264::Film::open(&video.path, Fit { size: [0; 2], resize: true })? {
+                    return Ok(clip::lengths(film.num_frames(), film.fps(), video.seconds(), &self.clip));
+                }
+                let probe = self.probe(&video.path, known)?;
+                clip::lengths(probe.num_frames, probe.fps, video.seconds(), &self.clip)
+            }
+        })
     }
 
     /// Rows and columns of a video as it is.
@@ -178,12 +222,11 @@ impl Videos {
         Ok(*known.get_or_init(|| probe))
     }
 
-    /// A clip of a video, in the size `fit` says.
-    fn cut(&self, video: &Video, fit: Fit, draw: &mut Stream) -> Result<Sample, SampleError> {
-        let mut clip = self.clip.clone();
+    /// A clip of a video, in the size `fit` says, of the length of index `length`.
+    fn cut(&self, video: &Video, fit: Fit, length: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
+        let mut clip = clip::of_length(&self.clip, length);
         clip.motion_bucket_id = video.said.motion_bucket_id.or(clip.motion_bucket_id);
-        let seconds = [video.said.start_s.unwrap_or(0.0), video.said.end_s.unwrap_or(f64::INFINITY)];
-        let mut cut = |footage: &dyn Footage| clip::cut(footage, &video.name, seconds, &clip, draw);
+        let mut cut = |footage: &dyn Footage| clip::cut(footage, &video.name, video.seconds(), &clip, draw);
         match &video.form {
             Form::Images(paths) => {
                 let fps = video.said.fps.unwrap_or(self.images_fps);
@@ -214,17 +257,17 @@ impl Source for Videos {
     }
 
     fn num_samples(&self) -> usize {
-        self.videos.len()
+        self.visits.len()
     }
 
     fn buckets(&self) -> Option<&[u32]> {
-        self.buckets.as_deref()
+        self.visits.buckets()
     }
 
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
-        let video = &self.videos[index];
-        let bucket = self.buckets.as_ref().map_or(0, |buckets| buckets[index] as usize);
-        let mut sample = self.cut(video, Fit { size: self.sizes[bucket], resize: true }, draw)?;
+        let Visit { item, size, length } = self.visits.get(index);
+        let video = &self.videos[item];
+        let mut sample = self.cut(video, Fit { size: self.sizes[size], resize: true }, length, draw)?;
         if self.captions {
             let caption = match &video.said.caption {
                 Some(caption) => caption.clone(),

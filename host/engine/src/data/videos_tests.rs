@@ -123,3 +123,56 @@ fn videos_take_the_size_of_the_nearest_shape() {
     assert!(Videos::in_folder(&config, BadSample::Fail).err().unwrap().to_string().contains("broken.gif"));
     assert_eq!(Videos::in_folder(&config, BadSample::Skip).unwrap().buckets(), Some(&[0, 0, 1][..]));
 }
+
+#[test]
+fn videos_are_visited_at_every_length_that_they_have_frames_for() {
+    let root = tempfile::tempdir().unwrap();
+    write_frames(&root.path().join("long"), 5);
+    write_frames(&root.path().join("short"), 3);
+    fs::write(root.path().join("spin.gif"), animation::tests::gif(4)).unwrap();
+    let config = |rest: &str| {
+        let clip = format!(
+            "path = {:?}\nsize = [8, 8]\nclip = {{ num_frames = 2, lengths = [5, 3, 2] }}\n{rest}",
+            root.path()
+        );
+        toml::from_str::<VideoDirConfig>(&clip).unwrap()
+    };
+    let source = Videos::in_folder(&config(""), BadSample::Fail).unwrap();
+    assert_eq!((source.num_samples(), source.buckets()), (7, Some(&[0, 1, 2, 0, 2, 0, 2][..])));
+    let samples: Vec<Sample> = (0..7).map(|index| source.sample(index, &mut draw(0)).unwrap()).collect();
+    let of = |sample: &Sample| (sample.texts["clip"].clone(), sample.integers["num_video_frames"], sample.frames);
+    let all: Vec<(String, i64, i64)> = samples.iter().map(of).collect();
+    let lengths = [("long", 2), ("long", 5), ("long", 3), ("short", 2), ("short", 3), ("spin.gif", 2), ("spin.gif", 3)];
+    assert_eq!(all, lengths.map(|(name, frames)| (name.to_owned(), frames, frames)));
+    assert_eq!(greys(&samples[1]), [0, 1, 2, 3, 4]);
+    assert!(samples.iter().all(|sample| sample.tensors["cond_image"].shape == [1, 3, 8, 8]));
+
+    // With sizes, a bucket is of one size and one length.
+    let both = Videos::in_folder(&config("sizes = [[8, 12]]"), BadSample::Fail).unwrap();
+    assert_eq!(both.buckets(), Some(&[0, 1, 2, 0, 2, 3, 5][..]));
+    assert_eq!(both.sample(6, &mut draw(0)).unwrap().tensors["image"].shape, [3, 3, 8, 12]);
+
+    // What is too short for any is missed when its turn comes, and so is what cannot be read.
+    write_frames(&root.path().join("still"), 1);
+    fs::write(root.path().join("broken.gif"), "GIF89a").unwrap();
+    assert!(Videos::in_folder(&config(""), BadSample::Fail).err().unwrap().to_string().contains("broken.gif"));
+    let source = Videos::in_folder(&config(""), BadSample::Skip).unwrap();
+    assert_eq!((source.num_samples(), source.buckets().unwrap()[0]), (9, 0));
+    let missed: Vec<usize> = (0..9).filter(|&index| source.sample(index, &mut draw(0)).is_err()).collect();
+    assert_eq!(missed, [0, 8]);
+}
+
+#[test]
+fn a_lists_cuts_say_how_long_a_video_is() {
+    let root = tempfile::tempdir().unwrap();
+    write_frames(&root.path().join("run"), 8);
+    let list = root.path().join("list.jsonl");
+    let clip = "clip = { num_frames = 2, lengths = [4] }";
+    let config: VideoListConfig = toml::from_str(&format!("path = {list:?}\nsize = [8, 8]\n{clip}")).unwrap();
+    let buckets = |line: &str| {
+        fs::write(&list, line).unwrap();
+        Videos::in_list(&config, BadSample::Fail).unwrap().buckets().unwrap().to_vec()
+    };
+    assert_eq!(buckets(r#"{ "path": "run", "fps": 4, "end_s": 1.0 }"#), [0, 1]);
+    assert_eq!(buckets(r#"{ "path": "run", "fps": 4, "start_s": 0.25, "end_s": 1.0 }"#), [0]);
+}

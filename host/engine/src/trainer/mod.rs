@@ -25,4 +25,4 @@ pub use schedule::Schedule;
 pub use state::TrainState;
 pub use step::{Rates, StepReport, StepSettings, train_step};
 pub use train::{Outcome, TrainError, Trainer, Watcher};
-pub use validation::{AutoencoderValidation, Scores, Validation, mean_pictures};
+pub use validation::{AutoencoderScoring, AutoencoderValidation, Scores, Scoring, Validation, mean_pictures};

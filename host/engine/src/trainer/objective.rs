@@ -82,7 +82,7 @@ impl Objective for DiffusionObjective {
     fn validate(&mut self, ema: Option<&mut Ema>) -> Result<Scores, TrainError> {
         let Some(validation) = &mut self.validation else { return Ok(Scores::new()) };
         let (model, loss) = (&self.model, &mut self.loss);
-        Ok(match ema.filter(|_| validation.use_ema) {
+        Ok(match ema.filter(|_| validation.scoring.use_ema) {
             Some(ema) => ema.with_averages(|| validation.run(model, loss))?,
             None => validation.run(model, loss)?,
         })

@@ -1,5 +1,6 @@
 //! How well a model does on scenes that it is not trained on.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use anneal_nn::Lpips;
@@ -9,8 +10,8 @@ use tch::{Kind, Tensor};
 use crate::autoencoding::AutoencoderModel;
 use crate::data::Batch;
 use crate::diffusion::{Loss, Model, Sampling};
-use crate::error::ComponentError;
-use crate::evaluation::{psnr, ssim};
+use crate::error::{ComponentError, ErrorCode};
+use crate::evaluation::{ClipSets, Frechet, psnr, ssim};
 
 /// Numbers by name: `loss`, `loss_at_0.3`, `psnr`, `psnr_copy` and so on.
 pub type Scores = BTreeMap<String, f64>;
@@ -18,10 +19,26 @@ pub type Scores = BTreeMap<String, f64>;
 /// Equal pictures count as so many dB, so that their mean with others is a number.
 const PSNR_MAX: f64 = 100.0;
 
-/// Validation of a diffusion model.
+/// Validation of a diffusion model while it trains.
 pub struct Validation {
     /// The scenes, one a batch, so that memory is that of one.
-    pub batches: Vec<Batch>,
+    pub scenes: Vec<Batch>,
+    /// How it does on them.
+    pub scoring: Scoring,
+}
+
+impl Validation {
+    /// The scores of `model`, averaged over scenes.
+    ///
+    /// # Errors
+    /// When a component fails.
+    pub fn run(&mut self, model: &Model, loss: &mut Loss) -> Result<Scores, ComponentError> {
+        self.scoring.run(self.scenes.iter().map(Ok::<_, ComponentError>), model, loss)
+    }
+}
+
+/// What a diffusion model is scored by.
+pub struct Scoring {
     /// Noise levels of the loss.
     pub sigmas: Vec<f64>,
     /// How samples are made, if they are.
@@ -34,39 +51,52 @@ pub struct Validation {
     pub mean: Option<Tensor>,
     /// The perceptual distance.
     pub lpips: Option<Lpips>,
+    /// The distances of all scenes together.
+    pub frechet: Option<Frechet>,
     /// Seed of noise.
     pub seed: u64,
 }
 
-impl Validation {
-    /// The scores of `model`, averaged over scenes.
+impl Scoring {
+    /// The scores of `model` on `scenes`, one a batch, of which one is held at a time: means over them, and Fréchet distances
+    /// of all together.
     ///
     /// # Errors
-    /// When a component fails.
-    pub fn run(&mut self, model: &Model, loss: &mut Loss) -> Result<Scores, ComponentError> {
+    /// When a component fails, and those of `scenes`.
+    pub fn run<B: Borrow<Batch>, E: From<ComponentError>>(
+        &mut self,
+        scenes: impl Iterator<Item = Result<B, E>>,
+        model: &Model,
+        loss: &mut Loss,
+    ) -> Result<Scores, E> {
         let _no_grad = grad_mode::no_grad();
-        let mut sums = Sums::default();
-        for batch in &self.batches {
-            let mut total = 0.0;
-            for &sigma in &self.sigmas {
-                let at = model.loss_at(sigma, loss, batch, self.seed)?.to_kind(Kind::Double).double_value(&[]);
-                sums.add(&format!("loss_at_{sigma}"), at);
-                total += at;
-            }
-            sums.add("loss", total / self.sigmas.len() as f64);
-            let Some(sampling) = &mut self.sampling else { continue };
-            let truth = model.input(batch)?;
-            let latents = sampling.run(model, batch, self.seed, &mut |_, _, _| true)?;
-            let samples = model.first_stage.decode(&latents, batch.frames_per_scene);
-            sums.compare("", &samples, truth, self.lpips.as_ref());
-            if let Some(copies) = copies(batch, &self.copied_key, truth) {
-                sums.compare("_copy", &copies, truth, self.lpips.as_ref());
-            }
-            if let Some(mean) = self.mean.as_ref().filter(|mean| mean.size() == truth.size()) {
-                sums.compare("_mean", mean, truth, self.lpips.as_ref());
-            }
+        let mut tally = Tally::default();
+        for batch in scenes {
+            self.add(batch?.borrow(), model, loss, &mut tally)?;
         }
-        Ok(sums.means())
+        Ok(tally.scores()?)
+    }
+
+    fn add(&mut self, batch: &Batch, model: &Model, loss: &mut Loss, tally: &mut Tally) -> Result<(), ComponentError> {
+        let mut total = 0.0;
+        for &sigma in &self.sigmas {
+            let at = model.loss_at(sigma, loss, batch, self.seed)?.to_kind(Kind::Double).double_value(&[]);
+            tally.add(&format!("loss_at_{sigma}"), at);
+            total += at;
+        }
+        tally.add("loss", total / self.sigmas.len() as f64);
+        let Some(sampling) = &mut self.sampling else { return Ok(()) };
+        let truth = model.input(batch)?;
+        let latents = sampling.run(model, batch, self.seed, &mut |_, _, _| true)?;
+        let samples = model.first_stage.decode(&latents, batch.frames_per_scene);
+        let copies = copies(batch, &self.copied_key, truth);
+        let mean = self.mean.as_ref().filter(|mean| mean.size() == truth.size());
+        let made = [("", Some(&samples)), ("_copy", copies.as_ref()), ("_mean", mean)];
+        for (suffix, made) in made.into_iter().filter_map(|(suffix, made)| Some((suffix, made?))) {
+            tally.compare(suffix, made, truth, self.lpips.as_ref());
+            tally.add_clips(suffix, made, self.frechet.as_ref())?;
+        }
+        tally.add_true_clips(truth, self.frechet.as_ref())
     }
 }
 
@@ -99,11 +129,9 @@ pub fn mean_pictures<E>(batches: impl Iterator<Item = Result<Batch, E>>, key: &s
 #[derive(Debug)]
 pub struct AutoencoderValidation {
     /// The scenes, one a batch.
-    pub batches: Vec<Batch>,
-    /// The perceptual distance.
-    pub lpips: Option<Lpips>,
-    /// Seed of the posterior's noise.
-    pub seed: u64,
+    pub scenes: Vec<Batch>,
+    /// How it does on them.
+    pub scoring: AutoencoderScoring,
 }
 
 impl AutoencoderValidation {
@@ -112,28 +140,60 @@ impl AutoencoderValidation {
     /// # Errors
     /// When a component fails.
     pub fn run(&self, model: &AutoencoderModel) -> Result<Scores, ComponentError> {
-        let _no_grad = grad_mode::no_grad();
-        let mut sums = Sums::default();
-        for batch in &self.batches {
-            let made = model.reconstruct(batch, self.seed, false)?;
-            sums.compare("", &made.output, &made.input, self.lpips.as_ref());
-            let rec = (&made.output - &made.input).abs().mean(Kind::Double).double_value(&[]);
-            sums.add("rec", rec);
-            for (name, term) in &made.terms {
-                sums.add(name, term.to_kind(Kind::Double).double_value(&[]));
-            }
-        }
-        Ok(sums.means())
+        self.scoring.run(self.scenes.iter().map(Ok::<_, ComponentError>), model)
     }
 }
 
-/// Sums of scores over scenes, to become means.
-#[derive(Debug, Default)]
-struct Sums(BTreeMap<String, (f64, u32)>);
+/// What an autoencoder is scored by.
+#[derive(Debug)]
+pub struct AutoencoderScoring {
+    /// The perceptual distance.
+    pub lpips: Option<Lpips>,
+    /// The distances of all scenes together.
+    pub frechet: Option<Frechet>,
+    /// Seed of the posterior's noise.
+    pub seed: u64,
+}
 
-impl Sums {
+impl AutoencoderScoring {
+    /// The scores of `model`'s reconstructions of `scenes`, of which one is held at a time.
+    ///
+    /// # Errors
+    /// When a component fails, and those of `scenes`.
+    pub fn run<B: Borrow<Batch>, E: From<ComponentError>>(
+        &self,
+        scenes: impl Iterator<Item = Result<B, E>>,
+        model: &AutoencoderModel,
+    ) -> Result<Scores, E> {
+        let _no_grad = grad_mode::no_grad();
+        let mut tally = Tally::default();
+        for batch in scenes {
+            let made = model.reconstruct(batch?.borrow(), self.seed, false)?;
+            tally.compare("", &made.output, &made.input, self.lpips.as_ref());
+            tally.add_clips("", &made.output, self.frechet.as_ref())?;
+            tally.add_true_clips(&made.input, self.frechet.as_ref())?;
+            let rec = (&made.output - &made.input).abs().mean(Kind::Double).double_value(&[]);
+            tally.add("rec", rec);
+            for (name, term) in &made.terms {
+                tally.add(name, term.to_kind(Kind::Double).double_value(&[]));
+            }
+        }
+        Ok(tally.scores()?)
+    }
+}
+
+/// What scenes have given so far.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Sum and number of each score's values, to become their mean.
+    sums: BTreeMap<String, (f64, u32)>,
+    /// Features of clips, to be compared as sets.
+    clips: ClipSets,
+}
+
+impl Tally {
     fn add(&mut self, name: &str, value: f64) {
-        let (sum, count) = self.0.entry(name.to_owned()).or_default();
+        let (sum, count) = self.sums.entry(name.to_owned()).or_default();
         *sum += value;
         *count += 1;
     }
@@ -154,9 +214,28 @@ impl Sums {
         }
     }
 
-    fn means(self) -> Scores {
-        self.0.into_iter().map(|(name, (sum, count))| (name, sum / f64::from(count.max(1)))).collect()
+    /// Adds a scene's images to the set of those that end in `suffix`.
+    fn add_clips(&mut self, suffix: &str, images: &Tensor, frechet: Option<&Frechet>) -> Result<(), ComponentError> {
+        let Some(frechet) = frechet else { return Ok(()) };
+        self.clips.add(frechet, suffix, images).map_err(|error| of_frechet(&error))
     }
+
+    /// Adds a scene's true images.
+    fn add_true_clips(&mut self, images: &Tensor, frechet: Option<&Frechet>) -> Result<(), ComponentError> {
+        let Some(frechet) = frechet else { return Ok(()) };
+        self.clips.add_truth(frechet, images).map_err(|error| of_frechet(&error))
+    }
+
+    fn scores(self) -> Result<Scores, ComponentError> {
+        let mut scores = self.clips.distances().map_err(|error| of_frechet(&error))?;
+        scores.extend(self.sums.into_iter().map(|(name, (sum, count))| (name, sum / f64::from(count.max(1)))));
+        Ok(scores)
+    }
+}
+
+/// An encoder of features is a component as a plugin is: what it says while it runs is about what it is given.
+fn of_frechet(error: &dyn std::error::Error) -> ComponentError {
+    ComponentError::new("validation.frechet", ErrorCode::Numeric, error.to_string())
 }
 
 #[cfg(test)]
@@ -203,15 +282,15 @@ mod tests {
 
     #[test]
     fn scores_are_averaged_over_scenes() {
-        let mut sums = Sums::default();
-        sums.compare("_copy", &pictures(&[0.0]), &pictures(&[0.2]), None);
-        sums.compare("_copy", &pictures(&[0.0]), &pictures(&[0.02]), None);
-        let means = sums.means();
+        let mut tally = Tally::default();
+        tally.compare("_copy", &pictures(&[0.0]), &pictures(&[0.2]), None);
+        tally.compare("_copy", &pictures(&[0.0]), &pictures(&[0.02]), None);
+        let means = tally.scores().unwrap();
         // An error of 0.1 of the range is 20 dB, one of 0.01 40 dB.
         assert!((means["psnr_copy"] - 30.0).abs() < 1e-4 && means["ssim_copy"] < 1.0, "{means:?}");
         // Within a scene errors are averaged: one frame as it should be is worth 3 dB of two, not more.
-        let mut sums = Sums::default();
-        sums.compare("", &pictures(&[0.0, 0.2]), &pictures(&[0.2, 0.2]), None);
-        assert!((sums.means()["psnr"] - 23.0103).abs() < 1e-3);
+        let mut tally = Tally::default();
+        tally.compare("", &pictures(&[0.0, 0.2]), &pictures(&[0.2, 0.2]), None);
+        assert!((tally.scores().unwrap()["psnr"] - 23.0103).abs() < 1e-3);
     }
 }

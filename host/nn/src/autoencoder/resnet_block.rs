@@ -71,7 +71,7 @@ impl ResnetBlock {
         let mut h = self.conv1.forward(&self.norm1.forward(x).silu());
         if let Some(temb) = temb {
             let proj = self.temb_proj.as_ref().unwrap_or_else(|| panic!("a block without embedding was given one"));
-            h += append_axes(&proj.forward(&temb.silu()), 4);
+            h += append_axes(&proj.forward(&temb.silu(), false), 4);
         }
         let h = self.conv2.forward(&dropout(self.norm2.forward(&h).silu(), self.dropout, train));
         match &self.shortcut {

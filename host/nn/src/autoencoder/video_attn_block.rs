@@ -47,7 +47,7 @@ impl VideoAttnBlock {
         let Some(t) = t else { return self.image.forward(x) };
         let spatial = self.image.attended(x); // [b*t, h*w, c]
         let frames = count_to(t, x).repeat([x.size()[0] / t]);
-        let embedding = self.video_time_embed.forward(&timestep_embedding(&frames, self.channels, 10_000.0));
+        let embedding = self.video_time_embed.forward(&timestep_embedding(&frames, self.channels, 10_000.0), train);
         let temporal = self.time_mix_block.forward(&(&spatial + embedding.unsqueeze(1)), None, t, train);
         let alpha = self.mix.alpha().to_kind(temporal.kind());
         x + self.image.project(&temporal.lerp_tensor(&spatial.to_kind(temporal.kind()), &alpha), x)

@@ -61,7 +61,7 @@ impl AttentionBlockWithTime {
         let (_, _, h, w) = x.size4().unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
         let image = to_tokens(&self.image.forward(x));
         let frames = timestep_embedding(&count_to(t, x), self.channels, 10_000.0);
-        let emb = self.time_mix_time_embed.forward(&frames).unsqueeze(1); // [t, 1, c]
+        let emb = self.time_mix_time_embed.forward(&frames, train).unsqueeze(1); // [t, 1, c]
         let clip = (rows_of_frames(&image, t) + emb).flatten(0, 1);
         let over_time = self.time_mix_block.forward(&clip, None, t, train);
         to_pixels(&self.blend.blend(&image, &over_time, None), h, w)

@@ -107,7 +107,7 @@ impl ResBlock {
         };
         let h = self.in_conv.forward(&h);
         let h = match (&self.emb, emb) {
-            (Some(linear), Some(emb)) => self.conditioned(&h, &linear.forward(&emb.silu())),
+            (Some(linear), Some(emb)) => self.conditioned(&h, &linear.forward(&emb.silu(), train)),
             (None, None) => self.out_norm.forward(&h),
             (Some(_), None) => panic!("a residual block was given no embedding"),
             (None, Some(_)) => panic!("a residual block without embedding was given one"),

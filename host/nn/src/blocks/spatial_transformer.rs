@@ -90,11 +90,11 @@ impl SpatialTransformer {
     /// When there are not as many contexts as blocks.
     pub fn forward_each(&self, x: &Tensor, contexts: &[Option<&Tensor>], train: bool) -> Tensor {
         assert_eq!(contexts.len(), self.blocks.len(), "contexts and blocks of a spatial transformer");
-        let mut tokens = self.tokens(x);
+        let mut tokens = self.tokens(x, train);
         for (block, context) in self.blocks.iter().zip(contexts) {
             tokens = block.forward(&tokens, *context, train);
         }
-        self.add_tokens(x, &tokens)
+        self.add_tokens(x, &tokens, train)
     }
 
     /// The blocks, for a caller that puts something between them.
@@ -103,19 +103,19 @@ impl SpatialTransformer {
     }
 
     /// `[n, c, h, w] -> [n, h*w, d]`
-    pub(super) fn tokens(&self, x: &Tensor) -> Tensor {
+    pub(super) fn tokens(&self, x: &Tensor, train: bool) -> Tensor {
         let normed = self.norm.forward(x);
         match &self.proj_in {
-            Projection::Linear(linear) => linear.forward(&to_tokens(&normed)),
+            Projection::Linear(linear) => linear.forward(&to_tokens(&normed), train),
             Projection::Conv(conv) => to_tokens(&conv.forward(&normed)),
         }
     }
 
     /// `[n, c, h, w], [n, h*w, d] -> [n, c, h, w]`
-    pub(super) fn add_tokens(&self, x: &Tensor, tokens: &Tensor) -> Tensor {
+    pub(super) fn add_tokens(&self, x: &Tensor, tokens: &Tensor, train: bool) -> Tensor {
         let (_, _, h, w) = x.size4().unwrap_or_else(|_| panic!("attention wants [n, c, h, w], got {:?}", x.size()));
         let out = match &self.proj_out {
-            Projection::Linear(linear) => to_pixels(&linear.forward(tokens), h, w),
+            Projection::Linear(linear) => to_pixels(&linear.forward(tokens, train), h, w),
             Projection::Conv(conv) => conv.forward(&to_pixels(tokens, h, w)),
         };
         x + out
@@ -172,8 +172,8 @@ mod tests {
         assert!(crate::testing::keys(&params).contains(&"transformer_blocks.1.attn2.to_k.weight [16, 6]".to_owned()));
         let x = Tensor::randn([2, 32, 3, 4], F32);
         let (first, second) = (Tensor::randn([2, 3, 10], F32), Tensor::randn([2, 2, 6], F32));
-        let tokens = two.blocks[0].forward(&two.tokens(&x), Some(&first), false);
-        let want = two.add_tokens(&x, &two.blocks[1].forward(&tokens, Some(&second), false));
+        let tokens = two.blocks[0].forward(&two.tokens(&x, false), Some(&first), false);
+        let want = two.add_tokens(&x, &two.blocks[1].forward(&tokens, Some(&second), false), false);
         close(&two.forward_each(&x, &[Some(&first), Some(&second)], false), &want, 0.0);
         close(&one.forward_each(&x, &[Some(&first)], false), &one.forward(&x, Some(&first), false), 0.0);
     }

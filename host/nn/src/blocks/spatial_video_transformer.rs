@@ -93,22 +93,22 @@ impl SpatialVideoTransformer {
         train: bool,
     ) -> Tensor {
         let time_context = self.time_context(context, time_context, t);
-        let mut tokens = self.spatial.tokens(x);
-        let frame_emb = self.frame_embedding(x, t);
+        let mut tokens = self.spatial.tokens(x, train);
+        let frame_emb = self.frame_embedding(x, t, train);
         for (block, time_block) in self.spatial.blocks().iter().zip(&self.time_stack) {
             tokens = block.forward(&tokens, context, train);
             let clip = rows_of_frames(&tokens, t) + &frame_emb; // [b*t, s, d] -> [b, t, s, d]
             let over_time = time_block.forward(&clip.flatten(0, 1), time_context.as_ref(), t, train);
             tokens = self.blend.blend(&tokens, &over_time, image_only_indicator);
         }
-        self.spatial.add_tokens(x, &tokens)
+        self.spatial.add_tokens(x, &tokens, train)
     }
 
     /// `[t, 1, c]`: the same for all clips and positions.
-    fn frame_embedding(&self, x: &Tensor, t: i64) -> Tensor {
+    fn frame_embedding(&self, x: &Tensor, t: i64, train: bool) -> Tensor {
         let frames = count_to(t, x);
         let embedded = timestep_embedding(&frames, self.config.spatial.channels, self.config.max_period);
-        self.time_pos_embed.forward(&embedded).unsqueeze(1)
+        self.time_pos_embed.forward(&embedded, train).unsqueeze(1)
     }
 
     fn time_context(&self, context: Option<&Tensor>, time_context: Option<&Tensor>, t: i64) -> Option<Tensor> {

@@ -152,10 +152,10 @@ impl ViewMotionTransformer {
         // One token for each pixel of a view: [b*v, c', h, w] -> [b*v*h*w, 1, c']
         let resized = cond_view.upsample_bilinear2d([h, w], false, None, None);
         let motion_context = resized.permute([0, 2, 3, 1]).flatten(0, 2).unsqueeze(1);
-        let view_emb = self.view_embedding(input.camera, axes, x);
-        let motion_emb = self.index_embedding(&self.motion_embed, t, x); // [t, 1, c]
+        let view_emb = self.view_embedding(input.camera, axes, x, train);
+        let motion_emb = self.index_embedding(&self.motion_embed, t, x, train); // [t, 1, c]
 
-        let mut tokens = self.spatial.tokens(x); // [b*t*v, h*w, c]
+        let mut tokens = self.spatial.tokens(x, train); // [b*t*v, h*w, c]
         for ((block, view_block), motion_block) in
             self.spatial.blocks().iter().zip(&self.view_blocks).zip(&self.motion_blocks)
         {
@@ -171,7 +171,7 @@ impl ViewMotionTransformer {
             };
             tokens = clip.reshape(tokens.size()); // [b*t, v*h*w, c] -> [b*t*v, h*w, c]
         }
-        self.spatial.add_tokens(x, &tokens)
+        self.spatial.add_tokens(x, &tokens, train)
     }
 
     /// Tokens in the order in which view attention groups them, and the size of a group of rows.
@@ -202,14 +202,14 @@ impl ViewMotionTransformer {
     }
 
     /// One row for each row of [`Self::by_view`]: `[b*v, 1, c]` or `[b*v*h*w, 1, c]`
-    fn view_embedding(&self, camera: Option<&Tensor>, axes: Axes, x: &Tensor) -> Tensor {
+    fn view_embedding(&self, camera: Option<&Tensor>, axes: Axes, x: &Tensor, train: bool) -> Tensor {
         let Axes { b, t, v, p } = axes;
         let emb = if self.config.camera_width.is_some() {
             let camera = camera.unwrap_or_else(|| panic!("views are embedded from cameras, and there are none"));
             let first = camera.reshape([b, t, v, -1]).select(1, 0).flatten(0, 1); // [b*t*v, d] -> [b*v, d]
-            self.view_embed.forward(&first).unsqueeze(1)
+            self.view_embed.forward(&first, train).unsqueeze(1)
         } else {
-            self.index_embedding(&self.view_embed, v, x).repeat([b, 1, 1]) // [v, 1, c] -> [b*v, 1, c]
+            self.index_embedding(&self.view_embed, v, x, train).repeat([b, 1, 1]) // [v, 1, c] -> [b*v, 1, c]
         };
         match self.config.grouping {
             ViewGrouping::Views => emb,
@@ -218,10 +218,10 @@ impl ViewMotionTransformer {
     }
 
     /// `[n, 1, c]`
-    fn index_embedding(&self, embed: &Mlp, n: i64, x: &Tensor) -> Tensor {
+    fn index_embedding(&self, embed: &Mlp, n: i64, x: &Tensor, train: bool) -> Tensor {
         let indices = count_to(n, x);
         let embedded = timestep_embedding(&indices, self.config.spatial.channels, self.config.max_period);
-        embed.forward(&embedded).unsqueeze(1)
+        embed.forward(&embedded, train).unsqueeze(1)
     }
 }
 

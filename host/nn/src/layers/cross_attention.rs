@@ -70,9 +70,9 @@ impl CrossAttention {
     /// - result: `[b, s, d]`
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> Tensor {
         let heads = |x: Tensor| x.unflatten(-1, [self.num_heads, -1]).transpose(1, 2); // [b, s, d] -> [b, k, s, d/k]
-        let [q, k, v] = self.project(x, context).map(heads);
+        let [q, k, v] = self.project(x, context, train).map(heads);
         let out = attend(&q, &k, &v, AttendOptions::default()).transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
-        dropout(self.to_out.forward(&out), self.dropout, train)
+        dropout(self.to_out.forward(&out, train), self.dropout, train)
     }
 
     /// As [`CrossAttention::forward`], with what is seldom given.
@@ -91,7 +91,7 @@ impl CrossAttention {
         train: bool,
     ) -> Tensor {
         let joined = extras.additional_tokens.map(|tokens| Tensor::cat(&[tokens, x], 1));
-        let [q, k, v] = self.project(joined.as_ref().unwrap_or(x), context);
+        let [q, k, v] = self.project(joined.as_ref().unwrap_or(x), context, train);
         let [k, v] = match extras.crossframe {
             None => [k, v],
             Some(n) => [k, v].map(|rows| every_nth_row(&rows, n)),
@@ -103,7 +103,7 @@ impl CrossAttention {
         let out = out.transpose(1, 2).flatten(2, 3); // [b, k, s, d/k] -> [b, s, d]
         let added = extras.additional_tokens.map_or(0, |tokens| tokens.size()[1]);
         let out = out.narrow(1, added, out.size()[1] - added);
-        dropout(self.to_out.forward(&out), self.dropout, train)
+        dropout(self.to_out.forward(&out, train), self.dropout, train)
     }
 
     /// The tokens of one position in the `t` frames of a clip attend to one another.
@@ -120,10 +120,10 @@ impl CrossAttention {
             let x = rows_of_frames(&x, t).unflatten(-1, [self.num_heads, -1]);
             x.permute([0, 2, 3, 1, 4]).flatten(0, 1)
         };
-        let [q, k, v] = self.project(x, None).map(heads);
+        let [q, k, v] = self.project(x, None, train).map(heads);
         let out = attend(&q, &k, &v, AttendOptions::default()).unflatten(0, [-1, s]); // [b*s, k, t, d/k] -> [b, s, k, t, d/k]
         let out = out.permute([0, 3, 1, 2, 4]).flatten(3, 4).flatten(0, 1); // -> [b*t, s, d]
-        dropout(self.to_out.forward(&out), self.dropout, train)
+        dropout(self.to_out.forward(&out, train), self.dropout, train)
     }
 
     /// What every token gets from a context of one token: the softmax over one key is 1, whatever the token, so queries
@@ -134,7 +134,7 @@ impl CrossAttention {
     /// - `tokens`: `s`, the tokens that the result is for; 1 if all get the same
     /// - result: `[b, 1 or s, d]`; `s` where each token has its own dropout
     pub fn single_token(&self, context: &Tensor, tokens: i64, train: bool) -> Tensor {
-        let out = self.to_out.forward(&self.to_v.forward(context));
+        let out = self.to_out.forward(&self.to_v.forward(context, train), train);
         if train && self.dropout > 0.0 {
             dropout(out.expand([-1, tokens, -1], false).contiguous(), self.dropout, train)
         } else {
@@ -149,27 +149,27 @@ impl CrossAttention {
         [&self.to_q.weight, &self.to_k.weight].into_iter().chain(adapters).collect()
     }
 
-    fn project(&self, x: &Tensor, context: Option<&Tensor>) -> [Tensor; 3] {
+    fn project(&self, x: &Tensor, context: Option<&Tensor>, train: bool) -> [Tensor; 3] {
         let Some(context) = context else {
-            return self.project_self(x);
+            return self.project_self(x, train);
         };
-        [self.to_q.forward(x), self.to_k.forward(context), self.to_v.forward(context)]
+        [self.to_q.forward(x, train), self.to_k.forward(context, train), self.to_v.forward(context, train)]
     }
 
     /// Queries, keys and values of one input. Where it has many tokens, one multiplication by the three matrices
     /// together saves more than putting them together costs.
-    fn project_self(&self, x: &Tensor) -> [Tensor; 3] {
+    fn project_self(&self, x: &Tensor, train: bool) -> [Tensor; 3] {
         let layers = [&self.to_q, &self.to_k, &self.to_v];
         let width = x.size()[2];
         if x.numel() as i64 / width < TOKENS_TO_JOIN * width {
-            return layers.map(|layer| layer.forward(x));
+            return layers.map(|layer| layer.forward(x, train));
         }
         let joint = x.linear::<&Tensor>(&Tensor::cat(&layers.map(|layer| &layer.weight), 0), None);
         let mut parts = joint.chunk(3, 2).into_iter();
         // Chunks, not slices: the gradient of all is put together in one pass.
         layers.map(|layer| {
             let part = parts.next().unwrap_or_else(|| panic!("queries, keys and values are three chunks"));
-            layer.adapted(part, x)
+            layer.adapted(part, x, train)
         })
     }
 }
@@ -197,13 +197,13 @@ mod tests {
     /// Softmax written out, head by head.
     fn written_out(attention: &CrossAttention, x: &Tensor, context: &Tensor) -> Tensor {
         let [q, k, v] = [&attention.to_q, &attention.to_k, &attention.to_v]
-            .map(|linear| linear.forward(if std::ptr::eq(linear, &attention.to_q) { x } else { context }));
+            .map(|linear| linear.forward(if std::ptr::eq(linear, &attention.to_q) { x } else { context }, false));
         let heads = (0..3).map(|head| {
             let part = |t: &Tensor| t.narrow(2, 5 * head, 5);
             let scores = part(&q).matmul(&part(&k).transpose(1, 2)) / 5f64.sqrt();
             scores.softmax(-1, Kind::Float).matmul(&part(&v))
         });
-        attention.to_out.forward(&Tensor::cat(&heads.collect::<Vec<_>>(), 2))
+        attention.to_out.forward(&Tensor::cat(&heads.collect::<Vec<_>>(), 2), false)
     }
 
     fn close(a: &Tensor, b: &Tensor) {

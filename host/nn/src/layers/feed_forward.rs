@@ -59,12 +59,12 @@ impl FeedForward {
         let hidden = match &self.project_in.bias {
             Some(bias) if self.gated => {
                 // The bias is left to GEGLU, which reads every hidden value anyway.
-                let hidden = self.project_in.multiply(x);
+                let hidden = self.project_in.multiply(x, train);
                 geglu(&hidden, bias).unwrap_or_else(|error| panic!("{error}"))
             }
-            _ => self.project_in.forward(x).gelu("none"),
+            _ => self.project_in.forward(x, train).gelu("none"),
         };
-        self.project_out.forward(&dropout(hidden, self.dropout, train))
+        self.project_out.forward(&dropout(hidden, self.dropout, train), train)
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         let ff = FeedForward::new(&params.root(), config);
         assert_eq!(crate::testing::keys(&params)[0], "net.0.0.weight [3, 2]");
         let x = Tensor::randn([4, 2], crate::testing::F32);
-        let want = ff.project_out.forward(&ff.project_in.forward(&x).gelu("none"));
+        let want = ff.project_out.forward(&ff.project_in.forward(&x, false).gelu("none"), false);
         crate::testing::close(&ff.forward(&x, false), &want, 0.0);
     }
 }

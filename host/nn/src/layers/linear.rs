@@ -46,25 +46,27 @@ impl Linear {
         Self { weight, bias, lora }
     }
 
+    /// `train` is whether an adapter's dropout is on.
+    ///
     /// # Shapes
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.adapted(x.linear(&self.weight, self.bias.as_ref()), x)
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.adapted(x.linear(&self.weight, self.bias.as_ref()), x, train)
     }
 
     /// Without the bias.
     ///
     /// # Shapes
     /// As [`Linear::forward`].
-    pub fn multiply(&self, x: &Tensor) -> Tensor {
-        self.adapted(x.linear::<&Tensor>(&self.weight, None), x)
+    pub fn multiply(&self, x: &Tensor, train: bool) -> Tensor {
+        self.adapted(x.linear::<&Tensor>(&self.weight, None), x, train)
     }
 
     /// What the layer gives for `x`, if its weights alone give `y`.
-    pub(super) fn adapted(&self, y: Tensor, x: &Tensor) -> Tensor {
+    pub(super) fn adapted(&self, y: Tensor, x: &Tensor, train: bool) -> Tensor {
         match &self.lora {
-            Some(lora) => y + lora.forward(x),
+            Some(lora) => y + lora.forward(x, train),
             None => y,
         }
     }
@@ -95,7 +97,7 @@ mod tests {
             bias: Some(Tensor::from_slice(&[10f32, 20.0])),
             lora: None,
         };
-        let y = linear.forward(&Tensor::ones([1, 3], (Kind::Float, Device::Cpu)));
+        let y = linear.forward(&Tensor::ones([1, 3], (Kind::Float, Device::Cpu)), false);
         assert_eq!(Vec::<f32>::try_from(y.view([2])).unwrap(), [16.0, 35.0]);
     }
 }

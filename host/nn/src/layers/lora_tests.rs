@@ -10,7 +10,11 @@ use anneal_torch::grad_mode;
 use tch::{Device, Tensor};
 
 fn params(scale: f64, chooses: impl Fn(&str) -> bool + 'static) -> Params {
-    Params::new(Device::Cpu, 1).with_lora(LoraSpec { rank: 2, scale, chooses: Rc::new(chooses) })
+    Params::new(Device::Cpu, 1).with_lora(LoraSpec { rank: 2, scale, dropout: 0.0, chooses: Rc::new(chooses) })
+}
+
+fn dropping(dropout: f64) -> Params {
+    Params::new(Device::Cpu, 1).with_lora(LoraSpec { rank: 2, scale: 1.5, dropout, chooses: Rc::new(|_| true) })
 }
 
 /// Gives every `lora_B` values, so that adapters say something.
@@ -44,12 +48,48 @@ fn an_adapter_adds_its_scaled_product() {
     let params = params(2.5, |_| true);
     let linear = Linear::new(&params.root().sub("a"), LinearConfig::new(6, 5));
     let x = Tensor::randn([3, 6], F32);
-    assert!(linear.forward(&x).equal(&x.linear(&linear.weight, linear.bias.as_ref())), "it starts as nothing");
+    assert!(linear.forward(&x, false).equal(&x.linear(&linear.weight, linear.bias.as_ref())), "it starts as nothing");
     fill(&params);
     let lora = linear.lora.as_ref().unwrap();
     let merged = &linear.weight + lora.b.matmul(&lora.a) * 2.5;
-    close(&linear.forward(&x), &x.linear(&merged, linear.bias.as_ref()), 1e-5);
-    close(&linear.multiply(&x), &x.linear::<&Tensor>(&merged, None), 1e-5);
+    close(&linear.forward(&x, false), &x.linear(&merged, linear.bias.as_ref()), 1e-5);
+    close(&linear.multiply(&x, false), &x.linear::<&Tensor>(&merged, None), 1e-5);
+}
+
+#[test]
+fn what_an_adapter_reads_is_dropped_in_training_alone() {
+    let params = dropping(0.5);
+    let linear = Linear::new(&params.root().sub("a"), LinearConfig::new(64, 5));
+    let x = Tensor::ones([400, 64], F32);
+    let base = x.linear(&linear.weight, linear.bias.as_ref());
+    assert!(linear.forward(&x, true).equal(&base), "the layer itself reads all of x");
+    fill(&params);
+    let added = linear.forward(&x, false) - &base;
+    let [dropped, again] = [(); 2].map(|()| linear.forward(&x, true) - &base);
+    assert!(!dropped.equal(&again), "each pass has draws of its own");
+    // On the average over rows, which are all alike, nothing is lost.
+    let apart = (dropped.mean_dim([0].as_slice(), false, F32.0) - added.get(0)).abs().max().double_value(&[]);
+    assert!(apart < 0.15 && (dropped - &added).abs().max().double_value(&[]) > apart, "{apart}");
+
+    // Queries, keys and values that are projected together have it, too.
+    let attention = CrossAttentionConfig { width: 4, context_width: None, num_heads: 2, head_width: 2, dropout: 0.0 };
+    for tokens in [3, 40] {
+        let adapted = dropping(0.5);
+        let path = adapted.root();
+        let (attend, ff) = (CrossAttention::new(&path.sub("attn"), attention), feed_forward(&path));
+        fill(&adapted);
+        let x = Tensor::randn([2, tokens, 4], F32);
+        let passes: [&dyn Fn(bool) -> Tensor; 5] = [
+            &|train| attend.forward(&x, None, train),
+            &|train| attend.forward(&x, Some(&x), train),
+            &|train| attend.over_time(&x, 2, train),
+            &|train| attend.single_token(&x.narrow(1, 0, 1), 1, train),
+            &|train| ff.forward(&x, train),
+        ];
+        for (idx, pass) in passes.iter().enumerate() {
+            assert!(pass(false).equal(&pass(false)) && !pass(true).equal(&pass(true)), "pass {idx}");
+        }
+    }
 }
 
 /// Layers that join or split their matrices do so with adapters, too: what they give is what merged weights give.

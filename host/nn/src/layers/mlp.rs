@@ -24,8 +24,8 @@ impl Mlp {
     /// # Shapes
     /// - `x`: `[..., inputs]`
     /// - result: `[..., outputs]`
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.second.forward(&self.first.forward(x).silu())
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.second.forward(&self.first.forward(x, train).silu(), train)
     }
 }
 

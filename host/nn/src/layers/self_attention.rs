@@ -47,11 +47,11 @@ impl SelfAttention {
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let SelfAttentionConfig { num_heads, scale, attention_dropout, .. } = self.config;
         // [n, s, 3*d] -> [n, s, 3, k, d/k] -> [3, n, k, s, d/k]
-        let qkv = self.qkv.forward(x).unflatten(2, [3, num_heads, -1]).permute([2, 0, 3, 1, 4]);
+        let qkv = self.qkv.forward(x, train).unflatten(2, [3, num_heads, -1]).permute([2, 0, 3, 1, 4]);
         let [q, k, v] = [0, 1, 2].map(|i| qkv.get(i));
         let dropped = if train { attention_dropout } else { 0.0 };
         let out = attend(&q, &k, &v, AttendOptions { mask: None, dropout: dropped, scale });
-        dropout(self.proj.forward(&out.transpose(1, 2).flatten(2, 3)), self.config.dropout, train)
+        dropout(self.proj.forward(&out.transpose(1, 2).flatten(2, 3), train), self.config.dropout, train)
     }
 }
 
@@ -75,12 +75,12 @@ mod tests {
             };
             let attention = SelfAttention::new(&Params::new(Device::Cpu, 1).root(), config);
             let x = Tensor::randn([1, 5, 8], F32);
-            let qkv = attention.qkv.forward(&x).view([5, 3, 2, 4]);
+            let qkv = attention.qkv.forward(&x, false).view([5, 3, 2, 4]);
             let heads = (0..2).map(|head| {
                 let [q, k, v] = [0, 1, 2].map(|i| qkv.select(1, i).select(1, head));
                 (q.matmul(&k.transpose(0, 1)) * factor).softmax(-1, Kind::Float).matmul(&v)
             });
-            let want = attention.proj.forward(&Tensor::cat(&heads.collect::<Vec<_>>(), 1).unsqueeze(0));
+            let want = attention.proj.forward(&Tensor::cat(&heads.collect::<Vec<_>>(), 1).unsqueeze(0), false);
             close(&attention.forward(&x, true), &want, 1e-5);
         }
     }

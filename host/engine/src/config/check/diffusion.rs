@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::source::{self, sides};
 use super::{Finding, TRAINING, finding};
 use crate::config::suggest::{closest, did_you_mean};
-use crate::config::{Distance, EmbedderConfig, LossConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig};
+use crate::config::{
+    ClipConfig, Distance, EmbedderConfig, LossConfig, ModelConfig, NetworkConfig, SamplingConfig, SourceConfig,
+};
 
 /// Entries of a batch that a network may take as they are.
 const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
@@ -75,28 +77,33 @@ pub(super) fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
 
 /// Copies of a condition over the frames of a scene are as many as the frames.
 pub(super) fn frames(at: &str, source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
-    let num_frames = match source {
-        SourceConfig::Emoji(_) | SourceConfig::Idx(_) | SourceConfig::Cifar10(_) => Some(1),
+    let num_frames: Option<Vec<u32>> = match source {
+        SourceConfig::Emoji(_) | SourceConfig::Idx(_) | SourceConfig::Cifar10(_) => Some(vec![1]),
         // With several views at several times, what is repeated over what is the embedder's own choice.
         SourceConfig::MeshOrbit(orbit) => {
-            (orbit.num_views == 1 || orbit.num_times == 1).then_some(orbit.num_views * orbit.num_times)
+            (orbit.num_views == 1 || orbit.num_times == 1).then(|| vec![orbit.num_views * orbit.num_times])
         }
-        SourceConfig::FramesDir(frames) => Some(frames.num_frames),
-        SourceConfig::Webdataset(shards) => shards.clip.as_ref().map(|clip| clip.num_frames),
-        SourceConfig::VideoDir(videos) => Some(videos.clip.num_frames),
-        SourceConfig::VideoList(videos) => Some(videos.clip.num_frames),
+        SourceConfig::FramesDir(frames) => Some(vec![frames.num_frames]),
+        SourceConfig::Webdataset(shards) => shards.clip.as_ref().map(ClipConfig::all_lengths),
+        SourceConfig::VideoDir(videos) => Some(videos.clip.all_lengths()),
+        SourceConfig::VideoList(videos) => Some(videos.clip.all_lengths()),
         SourceConfig::MultiviewDir(views) => {
-            (views.num_views == 1 || views.num_frames == 1).then_some(views.num_views * views.num_frames)
+            (views.num_views == 1 || views.num_frames == 1).then(|| vec![views.num_views * views.num_frames])
         }
     };
     for (idx, embedder) in model.embedders.iter().enumerate() {
         let n_copies = embedder.params.get("n_copies").and_then(serde_json::Value::as_u64);
-        if let (Some(n_copies), Some(num_frames)) = (n_copies, num_frames)
-            && n_copies != u64::from(num_frames)
+        // 0 is counted in each batch.
+        if let (Some(n_copies @ 1..), Some(all)) = (n_copies, &num_frames)
+            && let Some(num_frames) = all.iter().find(|num_frames| u64::from(**num_frames) != n_copies)
         {
             if at == TRAINING {
                 let message = format!("is {n_copies}, but a scene of the data has {num_frames} frames");
-                found.push(finding(format!("/model/embedders/{idx}/n_copies"), message, format!("write {num_frames}")));
+                let help = match all.len() {
+                    1 => format!("write {num_frames}"),
+                    _ => "write 0: as many as the scenes of a batch have".to_owned(),
+                };
+                found.push(finding(format!("/model/embedders/{idx}/n_copies"), message, help));
             } else {
                 let message =
                     format!("a scene has {num_frames} frames, but model.embedders.{idx}.n_copies is {n_copies}");

@@ -84,6 +84,7 @@ const ORBIT_FAULTS: &[Fault] = &[
     ),
     here("extra_inputs", "lora = { rank = 0 }\nextra_inputs", "model.lora.rank"),
     here("extra_inputs", "lora = { rank = 4, alpha = 0.0 }\nextra_inputs", "model.lora.alpha"),
+    here("extra_inputs", "lora = { rank = 4, dropout = 1.0 }\nextra_inputs", "model.lora.dropout"),
     here("extra_inputs", "lora = { rank = 4, targets = [] }\nextra_inputs", "model.lora.targets"),
     here("extra_inputs", "lora = { rank = 4, targets = [\"\"] }\nextra_inputs", "model.lora.targets.0"),
     here("extra_inputs", "lora = { rank = 4, weights = \"none.safetensors\" }\nextra_inputs", "model.lora.weights"),

@@ -3,6 +3,7 @@
 mod autoencoder;
 mod faults;
 mod first_stage;
+mod frechet;
 mod layers;
 mod messages;
 mod plugins;

@@ -12,6 +12,7 @@ use anneal_torch::random::Stream;
 use self::index::Stored;
 use super::footage::nearest;
 use super::threads::side_by_side;
+use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, clip, footage};
 use crate::config::{BadSample, WebdatasetConfig};
 
@@ -37,8 +38,8 @@ pub struct Webdataset {
     config: WebdatasetConfig,
     shards: Vec<PathBuf>,
     stored: Vec<Stored>,
-    /// Index of each sample's size, where there are several.
-    buckets: Option<Vec<u32>>,
+    /// What is visited, in which size and length.
+    visits: Visits,
 }
 
 impl Webdataset {
@@ -64,20 +65,35 @@ impl Webdataset {
         let mut stored = index::index(&shards)?;
         // What holds nothing that is read is no sample: a README, a licence.
         stored.retain(|stored| stored.members.iter().any(|member| ending::Ending::parse(&member.ending).is_some()));
-        let mut source = Self { config: config.clone(), shards, stored, buckets: None };
+        let mut source = Self { config: config.clone(), shards, stored, visits: Visits::default() };
         if source.stored.is_empty() {
             let path = source.shards.first().cloned().unwrap_or_default();
             return Err(DataError::Empty { path, wanted: "no member with an ending that is read".to_owned() });
         }
-        if let (Some(size), false) = (config.size, config.sizes.is_empty()) {
-            let sizes = [&[size], &config.sizes[..]].concat();
-            let own = side_by_side(&source.stored, |stored| read::picture_size(&source.shards[stored.shard], stored));
-            source.buckets = Some(own.into_iter().map(|own| own.map_or(0, |own| nearest(&sizes, own))).collect());
-        }
+        source.visits = source.visits();
         if on_bad == BadSample::Fail {
             source.sample(0, &mut Stream::new(0, "augment", 0, 0))?;
         }
         Ok(source)
+    }
+}
+
+impl Webdataset {
+    /// Each sample in the size of the nearest shape, at every length that its pictures are enough for.
+    fn visits(&self) -> Visits {
+        let Self { config, shards, stored, .. } = self;
+        let sizes = config.size.filter(|_| !config.sizes.is_empty()).map(|size| {
+            let sizes = [&[size], &config.sizes[..]].concat();
+            let own = side_by_side(stored, |stored| read::picture_size(&shards[stored.shard], stored));
+            own.into_iter().map(|own| own.map_or(0, |own| nearest(&sizes, own))).collect()
+        });
+        let num_lengths = config.clip.as_ref().map_or(1, |clip| clip.all_lengths().len());
+        let lengths = config.clip.as_ref().filter(|_| num_lengths > 1).map(|clip| {
+            let pictures = side_by_side(stored, |stored| read::pictures(config, &shards[stored.shard], stored));
+            let lengths = |(count, fps): (usize, f64)| clip::lengths(count, fps, [0.0, f64::INFINITY], clip);
+            pictures.into_iter().map(|pictures| pictures.map_or_else(|| vec![0], lengths)).collect()
+        });
+        Visits::new(stored.len(), sizes, lengths, num_lengths)
     }
 }
 
@@ -87,18 +103,19 @@ impl Source for Webdataset {
     }
 
     fn num_samples(&self) -> usize {
-        self.stored.len()
+        self.visits.len()
     }
 
     fn buckets(&self) -> Option<&[u32]> {
-        self.buckets.as_deref()
+        self.visits.buckets()
     }
 
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError> {
-        let stored = &self.stored[index];
-        let bucket = self.buckets.as_ref().map_or(0, |buckets| buckets[index] as usize);
-        let size = if bucket == 0 { self.config.size } else { Some(self.config.sizes[bucket - 1]) };
-        read::sample(&self.config, size, &self.shards[stored.shard], stored, draw)
+        let Visit { item, size, length } = self.visits.get(index);
+        let stored = &self.stored[item];
+        let size = if size == 0 { self.config.size } else { Some(self.config.sizes[size - 1]) };
+        let clip = self.config.clip.as_ref().map(|clip| clip::of_length(clip, length));
+        read::sample(&self.config, size, clip, &self.shards[stored.shard], stored, draw)
     }
 }
 

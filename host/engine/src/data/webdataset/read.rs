@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::ending::{Ending, Format};
 use super::index::{Member, Stored};
-use crate::config::WebdatasetConfig;
+use crate::config::{ClipConfig, WebdatasetConfig};
 use crate::data::ffmpeg::{Film, Probe};
 use crate::data::footage::{Decoded, Fit, Footage};
 use crate::data::{Entry, Sample, SampleError, Values, animation, clip, npy, pixels};
@@ -36,17 +36,35 @@ pub(super) fn picture_size(shard: &Path, stored: &Stored) -> Option<[u32; 2]> {
     Some([rows, columns])
 }
 
-/// Reads the sample `stored` of `shard`, its pictures in `size` where one is given.
+/// How many pictures of `image` the sample has, and how many of them a second takes; none when it has a video in their place, or
+/// cannot be read.
+pub(super) fn pictures(config: &WebdatasetConfig, shard: &Path, stored: &Stored) -> Option<(usize, f64)> {
+    let endings = || stored.members.iter().filter_map(|member| Some((member, Ending::parse(&member.ending)?)));
+    let count = endings().filter(|(_, ending)| ending.format == Format::Picture && ending.entry == IMAGE).count();
+    let is_film = |(_, ending): (&Member, Ending)| ending.format == Format::Film && ending.entry == IMAGE;
+    if count < 2 || endings().any(is_film) {
+        return None;
+    }
+    let mut reader = Reader::open(config, None, None, shard, stored).ok()?;
+    // Where clips are of the pictures' own rate, what that is does not count.
+    if config.clip.as_ref().is_some_and(|clip| clip.fps.is_some()) {
+        for (member, ending) in endings().filter(|(_, ending)| ending.format == Format::Json) {
+            reader.number_or_text(&ending, member).ok()?;
+        }
+    }
+    Some((count, reader.fps.unwrap_or(config.images_fps)))
+}
+
+/// Reads the sample `stored` of `shard`, its pictures in `size` and its clip as `clip` says, where those are given.
 pub(super) fn sample(
     config: &WebdatasetConfig,
     size: Option<[u32; 2]>,
+    clip: Option<ClipConfig>,
     shard: &Path,
     stored: &Stored,
     draw: &mut Stream,
 ) -> Result<Sample, SampleError> {
-    let file = File::open(shard).map_err(|source| SampleError::Read { path: shard.to_owned(), source })?;
-    let mut reader =
-        Reader { config, size, shard, file, stored, sample: Sample::default(), images: Images::None, fps: None };
+    let mut reader = Reader::open(config, size, clip, shard, stored)?;
     let mut pictures: BTreeMap<String, Vec<(Option<u64>, &Member)>> = BTreeMap::new();
     for member in &stored.members {
         let Some(ending) = Ending::parse(&member.ending) else { continue };
@@ -88,6 +106,8 @@ enum Images<'a> {
 struct Reader<'a> {
     config: &'a WebdatasetConfig,
     size: Option<[u32; 2]>,
+    /// How a clip is cut, if one is.
+    clip: Option<ClipConfig>,
     shard: &'a Path,
     file: File,
     stored: &'a Stored,
@@ -98,6 +118,18 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn open(
+        config: &'a WebdatasetConfig,
+        size: Option<[u32; 2]>,
+        clip: Option<ClipConfig>,
+        shard: &'a Path,
+        stored: &'a Stored,
+    ) -> Result<Self, SampleError> {
+        let file = File::open(shard).map_err(|source| SampleError::Read { path: shard.to_owned(), source })?;
+        let (sample, images) = (Sample::default(), Images::None);
+        Ok(Self { config, size, clip, shard, file, stored, sample, images, fps: None })
+    }
+
     /// Whether a member is read: what a `.json` holds is told apart when it is open.
     fn wants(&self, ending: &Ending) -> bool {
         let entries = &self.config.entries;
@@ -236,7 +268,7 @@ impl<'a> Reader<'a> {
     fn images(&mut self, draw: &mut Stream) -> Result<(), SampleError> {
         match std::mem::replace(&mut self.images, Images::None) {
             Images::None => Ok(()),
-            Images::Pictures(members) if self.config.clip.is_some() && members.len() > 1 => {
+            Images::Pictures(members) if self.clip.is_some() && members.len() > 1 => {
                 let footage =
                     Pictures { reader: self, members: &members, fps: self.fps.unwrap_or(self.config.images_fps) };
                 let cut = self.cut(&footage, members[0], draw)?;
@@ -305,7 +337,7 @@ impl<'a> Reader<'a> {
 
     /// Puts a clip of the frames where clips are cut, and else all of them.
     fn footage(&mut self, footage: &dyn Footage, member: &Member, draw: &mut Stream) -> Result<(), SampleError> {
-        if self.config.clip.is_some() {
+        if self.clip.is_some() {
             let cut = self.cut(footage, member, draw)?;
             self.take(cut);
             return Ok(());
@@ -317,7 +349,7 @@ impl<'a> Reader<'a> {
     }
 
     fn cut(&self, footage: &dyn Footage, member: &Member, draw: &mut Stream) -> Result<Sample, SampleError> {
-        let Some(clip) = &self.config.clip else { return Err(self.wrong(member, "no clip is wanted")) };
+        let Some(clip) = &self.clip else { return Err(self.wrong(member, "no clip is wanted")) };
         clip::cut(footage, &self.place(member).display().to_string(), [0.0, f64::INFINITY], clip, draw)
     }
 

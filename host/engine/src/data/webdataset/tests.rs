@@ -103,6 +103,26 @@ fn numbered_pictures_are_frames_and_clips_are_cut_of_them() {
 }
 
 #[test]
+fn pictures_are_cut_to_every_length_that_they_are_enough_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = |key: &str, count: u8| (0..count).map(|n| (format!("{key}.{n}.png"), png([8, 8], 10 * n))).collect();
+    let mut members: Vec<(String, Vec<u8>)> = pictures("long", 5);
+    members.extend::<Vec<_>>(pictures("short", 3));
+    members.push(("short.json".to_owned(), br#"{"fps": 2}"#.to_vec()));
+    members.push(("spin.gif".to_owned(), crate::data::animation::tests::gif(5)));
+    let members: Vec<(&str, Vec<u8>)> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    write(&folder.path().join("a.tar"), &members);
+    let buckets = |clip: &str| {
+        let source = open(folder.path(), &format!("clip = {clip}\nsize = [8, 8]\nresize = true")).unwrap();
+        (0..source.num_samples()).map(|index| read(&source, index, 0).frames).collect::<Vec<_>>()
+    };
+    // A video is not counted.
+    assert_eq!(buckets("{ num_frames = 2, lengths = [4] }"), [2, 4, 2, 2]);
+    // At four frames a second the three pictures of a second and a half are six.
+    assert_eq!(buckets("{ num_frames = 2, lengths = [4], fps = 4.0 }"), [2, 2, 4, 2]);
+}
+
+#[test]
 fn pictures_are_scaled_or_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("a.tar"), &[("1.png", png([8, 16], 10)), ("2.png", png([8, 8], 20))]);

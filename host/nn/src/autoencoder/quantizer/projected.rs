@@ -84,9 +84,11 @@ impl ProjectedQuantizer {
     /// - `z`: `[n, input_dim, h, w]`
     /// - result: `[n, output_dim, h, w]`; `[n, codebook_dim, h, w]` without `output_dim`
     pub fn forward(&self, z: &Tensor) -> Latent {
-        let latent = self.quantizer.forward(&channels_first(&self.proj_in.forward(&channels_last(z))));
+        let latent = self.quantizer.forward(&channels_first(&self.proj_in.forward(&channels_last(z), false)));
         match &self.proj_out {
-            Some(proj_out) => Latent { z: channels_first(&proj_out.forward(&channels_last(&latent.z))), ..latent },
+            Some(proj_out) => {
+                Latent { z: channels_first(&proj_out.forward(&channels_last(&latent.z), false)), ..latent }
+            }
             None => latent,
         }
     }
