@@ -9,6 +9,7 @@ mod demo;
 mod embedder_weights;
 mod faults;
 mod frame_buckets;
+mod full_size;
 mod lora;
 mod options;
 mod plan;
