@@ -25,7 +25,7 @@ const CIFAR10_SIDE: u32 = 32;
 /// What comes on top of what stays for the whole run, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Activations {
-    /// Bytes of a training step of the largest batch, in f32. Autocast to bfloat16 takes about half.
+    /// Bytes of a training step of the largest batch, in f32. Autocast to bfloat16 mostly takes less.
     pub step: u64,
     /// Bytes while pictures are made, in f32: for previews, or for a scene of validation; none if the run makes none.
     pub preview: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Activations {
     pub flops: u64,
 }
 
-/// The shapes of a scene at their largest.
+/// The shapes of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scene {
     views: i64,
