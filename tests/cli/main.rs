@@ -18,5 +18,6 @@ mod resume;
 mod run;
 mod sampling;
 mod sampling_given;
+mod sampling_values;
 mod signals;
 mod validation;

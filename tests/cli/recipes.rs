@@ -28,7 +28,7 @@ fn finishes(config: &str, sets: &[String]) {
 }
 
 /// An IDX file of bytes.
-fn idx(shape: &[u32], values: impl Iterator<Item = u8>) -> Vec<u8> {
+pub fn idx(shape: &[u32], values: impl Iterator<Item = u8>) -> Vec<u8> {
     let lengths = shape.iter().flat_map(|length| length.to_be_bytes());
     [0, 0, 8, shape.len() as u8].into_iter().chain(lengths).chain(values).collect()
 }
@@ -53,8 +53,8 @@ fn the_toy_models_of_mnist_and_cifar_train() {
     train("configs/mnist_cond.toml", dir.path(), &swapped).fails(5, &["labels", "an array of 1 axes"]);
 }
 
-/// Four pictures of 48x32 pixels with classes, in a shard.
-fn shard(folder: &Path) -> String {
+/// Writes a shard `a.tar` of four pictures of 48x32 pixels with what `beside` says of each, as names and bytes.
+pub fn shard_of<const N: usize>(folder: &Path, beside: impl Fn(u8) -> [(String, Vec<u8>); N]) {
     let mut builder = tar::Builder::new(std::fs::File::create(folder.join("a.tar")).unwrap());
     let mut add = |name: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -67,9 +67,14 @@ fn shard(folder: &Path) -> String {
         let picture = RgbImage::from_fn(48, 32, |x, y| Rgb([x as u8 * 5, y as u8 * 7, i * 60]));
         picture.write_to(&mut png, ImageFormat::Png).unwrap();
         add(&format!("{i}.png"), png.get_ref());
-        add(&format!("{i}.cls"), i.to_string().as_bytes());
+        beside(i).iter().for_each(|(name, bytes)| add(name, bytes));
     }
     builder.finish().unwrap();
+}
+
+/// Such a shard with classes, as a setting.
+fn shard(folder: &Path) -> String {
+    shard_of(folder, |i| [(format!("{i}.cls"), i.to_string().into_bytes())]);
     format!("data.source.shards=[\"{}\"]", folder.join("*.tar").display())
 }
 

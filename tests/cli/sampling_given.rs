@@ -126,17 +126,17 @@ pub fn trained(dir: &Path, config: &str) -> PathBuf {
 }
 
 /// `anneal sample` of `run` into `out`.
-fn sample(run: &Path, out: &Path, args: &[&str]) -> Ran {
+pub fn sample(run: &Path, out: &Path, args: &[&str]) -> Ran {
     let mut all = vec!["sample", run.to_str().unwrap(), "--out", out.to_str().unwrap()];
     all.extend(args);
     anneal(&all)
 }
 
-fn opened(path: &Path) -> RgbImage {
+pub fn opened(path: &Path) -> RgbImage {
     image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into_rgb8()
 }
 
-fn num_frames(path: &Path) -> usize {
+pub fn num_frames(path: &Path) -> usize {
     let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
     match path.extension().unwrap().to_str().unwrap() {
         "gif" => GifDecoder::new(file).unwrap().into_frames().count(),
@@ -145,7 +145,7 @@ fn num_frames(path: &Path) -> usize {
 }
 
 /// A folder of `count` frames of 16x16, each of another colour.
-fn write_frames(folder: &Path, count: u8) -> String {
+pub fn write_frames(folder: &Path, count: u8) -> String {
     std::fs::create_dir_all(folder).unwrap();
     for n in 0..count {
         RgbImage::from_pixel(16, 16, Rgb([30 * n, 200, 90])).save(folder.join(format!("{n:02}.png"))).unwrap();

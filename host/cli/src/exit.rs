@@ -115,7 +115,9 @@ impl From<GivenError> for Failure {
             | GivenError::Count { .. }
             | GivenError::Number { .. }
             | GivenError::UnknownEntry { .. }
-            | GivenError::MissingEntry { .. } => Exit::Usage,
+            | GivenError::MissingEntry { .. }
+            | GivenError::NoSize
+            | GivenError::Size { .. } => Exit::Usage,
         };
         Self::new(exit, error.to_string())
     }

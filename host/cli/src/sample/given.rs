@@ -1,5 +1,6 @@
 //! Pictures and videos to sample from, as the command line names them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anneal::assemble::{GivenScene, GivenValues, GivenVideo, SavedRun, TrainedRun};
@@ -19,6 +20,8 @@ use crate::exit::{Exit, Failure};
 
 /// Scenes of the data source when nothing else is said.
 const NUM_SCENES: u64 = 4;
+/// The longest side of a picture, as in configs.
+const SIDE_MAX: u32 = 4096;
 
 /// What to sample from.
 #[derive(Debug, Args)]
@@ -36,17 +39,21 @@ pub struct GivenArgs {
     #[arg(long, value_name = "SHARE")]
     fill_ratio: Option<f64>,
     /// Frames a second that a clip is to have (the entry `fps_id`).
-    #[arg(long, value_name = "FPS", requires = "images")]
+    #[arg(long, value_name = "FPS", conflicts_with = "video")]
     frames_per_second: Option<f64>,
     /// How much is to move in a clip, 0 to 255 (the entry `motion_bucket_id`).
-    #[arg(long, value_name = "N", requires = "images", value_parser = clap::value_parser!(u32).range(0..=255))]
+    #[arg(long, value_name = "N", conflicts_with = "video", value_parser = clap::value_parser!(u32).range(0..=255))]
     motion_bucket: Option<u32>,
     /// Standard deviation of the noise on the conditioning picture; the config's if not given.
     #[arg(long, value_name = "SIGMA")]
     cond_aug: Option<f64>,
-    /// The value of another entry that the model reads: a number, a class (counted from 0) or a text. May be repeated.
+    /// The value of another entry that the model reads: a number, a class (counted from 0), a text, or ROWS,COLUMNS. May be
+    /// repeated, once an entry. Without a picture or a video the samples are made of these values alone.
     #[arg(long = "condition", value_name = "ENTRY=VALUE", value_parser = entry_and_value)]
     conditions: Vec<(String, String)>,
+    /// Rows and columns of samples that are made without a picture or a video; those of the run's data if not given.
+    #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = size, conflicts_with_all = ["images", "video"])]
+    size: Option<[u32; 2]>,
     /// Elevations of the views, degrees over the horizon: one for all, or one a view; with a video also the input's own and
     /// then one a view. Those of the data source if not given.
     #[arg(long, value_name = "DEG,..", value_delimiter = ',', allow_hyphen_values = true)]
@@ -86,14 +93,29 @@ fn entry_and_value(text: &str) -> Result<(String, String), String> {
     Ok((entry.to_owned(), value.to_owned()))
 }
 
+fn size(text: &str) -> Result<[u32; 2], String> {
+    let length = |text: &str| text.parse().ok().filter(|length| (1..=SIDE_MAX).contains(length));
+    let pair = text.split_once('x').and_then(|(rows, columns)| Some([length(rows)?, length(columns)?]));
+    pair.ok_or_else(|| format!("it is not two numbers from 1 to {SIDE_MAX} with an `x` between them"))
+}
+
 /// What is asked for.
 pub enum Request {
     /// Scenes of the data source.
     Source(Batch),
+    /// Scenes of values alone.
+    Values(ValuesRequest),
     /// Pictures.
     Pictures(Vec<PictureRequest>),
     /// All views of a video.
     Video(VideoRequest),
+}
+
+/// Samples of values alone.
+pub struct ValuesRequest {
+    pub scene: GivenScene,
+    pub num: u64,
+    pub caption: String,
 }
 
 /// A sample of a picture.
@@ -130,8 +152,12 @@ impl GivenArgs {
 
     /// Reads what is given and brings it into the form of the run's scenes.
     pub fn request(&self, saved: &SavedRun, num: Option<u64>, ffmpeg: &FfmpegConfig) -> Result<Request, Failure> {
+        self.refuse_repeated()?;
         if self.images.is_empty() && self.video.is_none() {
             self.refuse_without_pictures()?;
+            if self.gives_values() {
+                return self.of_values(saved, num.unwrap_or(1)).map(Request::Values);
+            }
             return Ok(Request::Source(saved.source_batch(num.unwrap_or(NUM_SCENES) as usize)?));
         }
         let layout = saved.layout()?;
@@ -157,11 +183,10 @@ impl GivenArgs {
         GivenError::OtherForm { makes: layout.makes(), remedy: remedy.to_owned() }.into()
     }
 
-    /// Scenes of the data source bring their own conditions.
+    /// What is said of pictures and cameras is for nothing without a picture.
     fn refuse_without_pictures(&self) -> Result<(), Failure> {
         let flags = [
             ("--fill-ratio", self.fill_ratio.is_some()),
-            ("--condition", !self.conditions.is_empty()),
             ("--elevations", self.elevations.is_some()),
             ("--azimuths", self.azimuths.is_some()),
         ];
@@ -169,6 +194,30 @@ impl GivenArgs {
             Some((flag, _)) => Err(Failure::new(Exit::Usage, format!("{flag} is for --image and --video; give one"))),
             None => Ok(()),
         }
+    }
+
+    /// Of two values of one entry, none would be better than the other.
+    fn refuse_repeated(&self) -> Result<(), Failure> {
+        let mut seen = BTreeSet::new();
+        match self.conditions.iter().find(|(entry, _)| !seen.insert(entry)) {
+            Some((entry, _)) => {
+                Err(Failure::new(Exit::Usage, format!("--condition {entry}=.. is given more than once")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a scene is described, and not only how scenes are sampled.
+    fn gives_values(&self) -> bool {
+        let of_clips = self.frames_per_second.is_some() || self.motion_bucket.is_some();
+        !self.conditions.is_empty() || self.size.is_some() || of_clips
+    }
+
+    fn of_values(&self, saved: &SavedRun, num: u64) -> Result<ValuesRequest, Failure> {
+        let values = self.values(saved);
+        let scene = GivenScene::of_values(&saved.blank(self.size)?, &values, saved.config())?;
+        let lines: Vec<String> = values.iter().map(|(entry, value)| format!("{entry}: {value}")).collect();
+        Ok(ValuesRequest { scene, num, caption: lines.join("\n") })
     }
 
     /// Values of entries by name.

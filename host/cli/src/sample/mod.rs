@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Tensor;
 
-use self::given::{GivenArgs, Request};
+use self::given::{GivenArgs, Request, ValuesRequest};
 use self::outputs::{OutputArgs, Results};
 use crate::PluginArgs;
 use crate::exit::{Exit, Failure};
@@ -22,6 +22,8 @@ use crate::signals::{Signals, exit_of};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   anneal sample runs/demo --num 4                        # under conditions of the run's data source
+  anneal sample runs/mnist_cond --condition class=3 --num 4
+  anneal sample runs/txt2img-clipl --condition \"caption=a fox in the snow\" --size 320x192
   anneal sample runs/demo --sampler heun-edm --steps 30 --seed 7
   anneal sample runs/svd --image photo.png --motion-bucket 127 --frames-per-second 7 --format mp4
   anneal sample runs/sv3d --image cup.png --fill-ratio 0.8 --elevations 10 --format png --format gif
@@ -34,7 +36,8 @@ pub struct Sample {
     /// The run's folder.
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Scenes of the data source (4 if not given), or samples of each given picture or video (1 if not given).
+    /// Scenes of the data source (4 if not given), or samples of each given picture or video, or of the given values (1 if not
+    /// given).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     num: Option<u64>,
     /// Steps of the solver; the config's if not given.
@@ -128,10 +131,11 @@ fn sample(run: &mut TrainedRun, request: &Request, steps: &mut Steps<'_>) -> Res
             let beside = Some(inputs.shallow_clone());
             Ok(Results { rows, samples, beside, captions, num_scenes: batch.sample_ids.len(), num_views })
         }
+        Request::Values(asked) => sample_values(run, asked, steps),
         Request::Pictures(pictures) => {
             let (mut given, mut samples, mut captions) = (Vec::new(), Vec::new(), Vec::new());
             for picture in pictures {
-                let batch = run.batch_of(&picture.scene, picture.sample_id)?;
+                let batch = run.batch_of(&picture.scene, &[picture.sample_id])?;
                 let made = run
                     .sample(&batch, &picture.scene.absent, &mut |step, total, sigma| steps.done(step, total, sigma))?;
                 // The conditioning view is there already.
@@ -171,6 +175,25 @@ fn sample(run: &mut TrainedRun, request: &Request, steps: &mut Steps<'_>) -> Res
             })
         }
     }
+}
+
+/// Samples of values alone, as many at once as there are scenes in a batch of the training.
+fn sample_values(run: &mut TrainedRun, asked: &ValuesRequest, steps: &mut Steps<'_>) -> Result<Results, Failure> {
+    let sample_ids: Vec<u64> = (0..asked.num).collect();
+    let mut samples = Vec::new();
+    for ids in sample_ids.chunks(run.config.data.batch_size.max(1)) {
+        let batch = run.batch_of(&asked.scene, ids)?;
+        let absent = &asked.scene.absent;
+        samples.push(run.sample(&batch, absent, &mut |step, total, sigma| steps.done(step, total, sigma))?);
+    }
+    Ok(Results {
+        rows: Vec::new(),
+        samples: Tensor::cat(&samples, 0),
+        beside: None,
+        captions: vec![asked.caption.clone(); sample_ids.len()],
+        num_scenes: sample_ids.len(),
+        num_views: 1,
+    })
 }
 
 /// The solver's steps as a person sees them, and the wish to stop.

@@ -6,16 +6,19 @@ use anneal_torch::random::Stream;
 use image::RgbImage;
 use tch::{Kind, Tensor};
 
-use super::{AssembleError, TrainedRun};
-use crate::config::{EmbedderConfig, RunConfig, SourceConfig};
-use crate::data::given::{Form, Framing, GivenError, Layout, ViewsLayout, batch_of, planes_of, views_scene};
+use super::{AssembleError, SavedRun, TrainedRun};
+use crate::config::{EmbedderConfig, NetworkConfig, RunConfig, SourceConfig};
+use crate::data::given::{Blank, Form, Framing, GivenError, Layout, ViewsLayout, batch_of, planes_of, views_scene};
 use crate::data::{Batch, Entry, Place, Sample, Values};
 use crate::diffusion::Progress;
 use crate::generation::{Matrix, Window};
 use crate::logging::pictures;
 
 /// Texts that sources give.
-const TEXTS: [&str; 4] = ["caption", "clip", "object", "animation_name"];
+const TEXTS: [&str; 6] = ["caption", "clip", "object", "animation_name", "name", "class_name"];
+
+/// Pictures that follow from a given one.
+const PICTURES: [&str; 3] = ["cond_image", "cond_frames", "cond_frames_without_noise"];
 
 /// Values by the name of the entry that they are for.
 pub type GivenValues = BTreeMap<String, String>;
@@ -55,7 +58,10 @@ impl GivenScene {
             let droppable = readers.all(|used| used.ucg_rate > 0.0);
             let is_simple = is_class(&config.data.source, entry) || is_text(entry);
             if !(droppable && is_simple) {
-                let remedy = format!("give --condition {entry}=VALUE if it is a number, a class or a text");
+                let remedy = match PICTURES.contains(&entry.as_str()) {
+                    true => "give a picture by --image".to_owned(),
+                    false => format!("give --condition {entry}=VALUE if it is a number, a class or a text"),
+                };
                 return Err(GivenError::MissingEntry { entry: entry.clone(), remedy });
             }
             put(&mut sample, entry, "0", config)?;
@@ -63,6 +69,44 @@ impl GivenScene {
         }
         Ok(Self { sample, absent })
     }
+
+    /// A scene of which nothing but `values` is known, completed by stand-ins for what the model can do without.
+    ///
+    /// # Errors
+    /// As [`GivenScene::new`].
+    pub fn of_values(blank: &Blank, values: &GivenValues, config: &RunConfig) -> Result<Self, GivenError> {
+        // Without pictures, lest what stands in their place is taken for a condition.
+        let mut scene = Self::new(blank.entries(), values, config)?;
+        scene.sample.tensors.insert(config.model.input_key.clone(), blank.pictures());
+        Ok(scene)
+    }
+}
+
+impl SavedRun {
+    /// A scene like the run's of which no picture is given, of the size `given` or else that of its data source, whose data
+    /// is looked into only where the settings do not say what a scene is.
+    ///
+    /// # Errors
+    /// When its scenes take pictures, or the size is unknown or none that the model can make.
+    pub fn blank(&self, given: Option<[u32; 2]>) -> Result<Blank, AssembleError> {
+        let config = self.config();
+        let blank = match &config.data.source {
+            SourceConfig::Webdataset(shards) if shards.clip.is_none() && !is_still(&config.model.network) => {
+                Blank::of_clips(self.layout()?, given)?
+            }
+            source => Blank::of(source, given)?,
+        };
+        let (size, divisor) = (blank.size, config.model.pixels_divisor());
+        match size.iter().all(|length| i64::from(*length) % divisor == 0) {
+            true => Ok(blank),
+            false => Err(GivenError::Size { size, divisor }.into()),
+        }
+    }
+}
+
+/// Whether a network knows single pictures alone.
+fn is_still(network: &NetworkConfig) -> bool {
+    matches!(network, NetworkConfig::Unet(_))
 }
 
 /// Whether the source gives the entry as a class.
@@ -79,7 +123,7 @@ fn is_text(entry: &str) -> bool {
     TEXTS.contains(&entry)
 }
 
-/// Puts a value into a scene: a text, a class, or a number for each frame.
+/// Puts a value into a scene: a text, a class, a number for each frame, or the two numbers of a size.
 fn put(sample: &mut Sample, entry: &str, value: &str, config: &RunConfig) -> Result<(), GivenError> {
     if is_text(entry) {
         sample.texts.insert(entry.to_owned(), value.to_owned());
@@ -89,16 +133,26 @@ fn put(sample: &mut Sample, entry: &str, value: &str, config: &RunConfig) -> Res
         entry: entry.to_owned(),
         remedy: format!("{value:?} is no {kind}; give --condition {entry}=VALUE with one"),
     };
-    let is_picture = sample.tensors.get(entry).is_some_and(|known| known.shape.len() > 1);
-    if is_picture {
-        return Err(wrong("picture"));
-    }
-    let value = if is_class(&config.data.source, entry) {
+    let number = |text: &str| text.trim().parse().ok().filter(|number: &f32| number.is_finite());
+    let shape = sample.tensors.get(entry).map(|known| known.shape.as_slice());
+    let value = if PICTURES.contains(&entry) || shape.is_some_and(|shape| shape.len() > 2) {
+        let remedy = "a picture is given by --image".to_owned();
+        return Err(GivenError::MissingEntry { entry: entry.to_owned(), remedy });
+    } else if shape == Some(&[1, 2]) {
+        let pair: Option<Vec<f32>> = value.split(',').map(number).collect();
+        Entry::f32(&[1, 2], pair.filter(|pair| pair.len() == 2).ok_or_else(|| wrong("pair `ROWS,COLUMNS`"))?)
+    } else if shape.is_some_and(|shape| shape.len() > 1) {
+        return Err(wrong("table of numbers"));
+    } else if is_class(&config.data.source, entry) {
         Entry::class(value.parse().map_err(|_| wrong("class, counted from 0"))?)
-    } else {
-        let number: f32 =
-            value.parse().ok().filter(|number: &f32| number.is_finite()).ok_or_else(|| wrong("number"))?;
+    } else if let Some(number) = number(value) {
         Entry::f32(&[sample.frames], vec![number; sample.frames as usize])
+    } else if matches!(config.data.source, SourceConfig::Webdataset(_)) {
+        // Shards name texts as they like.
+        sample.texts.insert(entry.to_owned(), value.to_owned());
+        return Ok(());
+    } else {
+        return Err(wrong("number"));
     };
     sample.tensors.insert(entry.to_owned(), value);
     Ok(())
@@ -140,12 +194,12 @@ pub struct GivenVideo<'a> {
 }
 
 impl TrainedRun {
-    /// A scene as a batch of its own on the model's device.
+    /// A scene as a batch on the model's device, as often as there are `sample_ids`.
     ///
     /// # Errors
     /// The loader's.
-    pub fn batch_of(&self, scene: &GivenScene, sample_id: u64) -> Result<Batch, AssembleError> {
-        Ok(batch_of(&scene.sample, sample_id, self.device)?)
+    pub fn batch_of(&self, scene: &GivenScene, sample_ids: &[u64]) -> Result<Batch, AssembleError> {
+        Ok(batch_of(&scene.sample, sample_ids, self.device)?)
     }
 
     /// Makes all views of a video, as pictures.
@@ -176,7 +230,7 @@ impl TrainedRun {
             if told.is_none() {
                 scene.absent.push("cond_view".to_owned());
             }
-            Ok((batch_of(&scene.sample, video.sample_id, device)?, scene.absent))
+            Ok((batch_of(&scene.sample, &[video.sample_id], device)?, scene.absent))
         };
         let (seed, sample_id) = (self.seed, video.sample_id);
         let matrix = Matrix { windows: video.windows, num_views: views, given, seed, sample_id };
@@ -206,7 +260,7 @@ impl TrainedRun {
         let framed = Framing { size: layout.size, fill_ratio: None }.apply(vec![picture.clone()]);
         let scene = views_scene(layout.size, planes_of(&framed), None, &orbit);
         let scene = GivenScene::new(scene, &GivenValues::new(), &self.config)?;
-        let batch = self.batch_of(&scene, 0)?;
+        let batch = self.batch_of(&scene, &[0])?;
         let made = pictures(&self.sample(&batch, &scene.absent, progress)?);
         Ok(places.iter().map(|&place| orbit.nearest(place)).map(|view| (view, made[view].clone())).collect())
     }

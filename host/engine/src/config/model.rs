@@ -94,6 +94,14 @@ pub enum NetworkConfig {
     SpatialUnetWithTime(anneal_nn::SpatialUNetWithTimeConfig),
 }
 
+impl ModelConfig {
+    /// Rows and columns of a picture must be divisible by this.
+    pub fn pixels_divisor(&self) -> i64 {
+        let factor = self.first_stage.autoencoder().map_or(1, |autoencoder| autoencoder.downsampling());
+        self.network.min_divisor() * factor
+    }
+}
+
 impl NetworkConfig {
     /// What the network cannot be built with; empty when all is well.
     pub(super) fn check(&self) -> Vec<anneal_nn::ConfigProblem> {

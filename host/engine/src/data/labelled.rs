@@ -29,6 +29,14 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// Rows and columns of CIFAR's images.
+    pub(super) const CIFAR_SIZE: [u32; 2] = [CIFAR[1] as u32, CIFAR[2] as u32];
+
+    /// Rows and columns of an image.
+    pub(super) fn size(&self) -> [u32; 2] {
+        [self.size[1] as u32, self.size[2] as u32]
+    }
+
     /// Reads images, and labels where they are given, in MNIST's format.
     ///
     /// # Errors

@@ -7,6 +7,13 @@ use tch::Tensor;
 
 use super::{Batch, DataError};
 
+/// The entry of rows and columns that a picture had before it was scaled, `[1, 2]`.
+pub(crate) const ORIGINAL_SIZE: &str = "original_size_as_tuple";
+/// The entry of rows and columns that were cut off a scaled picture at the top and the left, `[1, 2]`.
+pub(crate) const CROP: &str = "crop_coords_top_left";
+/// The entry of rows and columns that a picture is to have, `[1, 2]`.
+pub(crate) const TARGET_SIZE: &str = "target_size_as_tuple";
+
 /// The numbers of an entry, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
@@ -66,11 +73,15 @@ impl Sample {
     /// - `image`: `[t, 3, h, w]`, f32 in `[-1, 1]`
     /// - `image_only_indicator`: `[1, t]`, zeros: the frames are a clip, not unrelated images
     pub(super) fn put_frames(&mut self, image: Entry) {
-        self.frames = image.shape[0];
-        let indicator = vec![0.0; self.frames as usize];
+        self.put_indicator(image.shape[0]);
         self.put("image", image);
-        self.put("image_only_indicator", Entry::f32(&[1, self.frames], indicator));
-        self.integers.insert("num_video_frames".to_owned(), self.frames);
+    }
+
+    /// Adds the count of `frames` and the indicator alone.
+    pub(super) fn put_indicator(&mut self, frames: i64) {
+        self.frames = frames;
+        self.put("image_only_indicator", Entry::f32(&[1, frames], vec![0.0; frames as usize]));
+        self.integers.insert("num_video_frames".to_owned(), frames);
     }
 }
 

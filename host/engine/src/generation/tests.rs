@@ -177,7 +177,7 @@ fn run(windows: &[Window], given: bool, knows: bool, chunk: Option<i64>) -> (Ten
         let told = told.map(|told| Vec::<f32>::try_from(&told.contiguous().view([-1])).unwrap());
         let absent = if told.is_none() { vec!["cond_view".to_owned()] } else { Vec::new() };
         let sample = views_scene([2, 2], frames, told.as_deref(), &layout());
-        Ok((batch_of(&sample, 0, Device::Cpu).unwrap(), absent))
+        Ok((batch_of(&sample, &[0], Device::Cpu).unwrap(), absent))
     };
     let first: Vec<f32> = (0..VIEWS).flat_map(|view| vec![target(0, view) as f32; 12]).collect();
     let given = given.then(|| Tensor::from_slice(&first).view([VIEWS as i64, 3, 2, 2]));
@@ -273,7 +273,7 @@ fn how_many_are_decoded_at_once_changes_nothing_that_the_model_sees() {
 fn planes_of_pictures_are_told_as_they_are() {
     let pictures = [40, 90].map(|grey| RgbImage::from_pixel(2, 2, Rgb([grey; 3])));
     let sample = views_scene([2, 2], vec![0.5; 36], Some(&planes_of(&pictures)), &layout());
-    let batch = batch_of(&sample, 3, Device::Cpu).unwrap();
+    let batch = batch_of(&sample, &[3], Device::Cpu).unwrap();
     assert_eq!(batch.tensors["cond_view"].size(), [2, 3, 2, 2]);
     let told = greys(&batch.tensors["cond_view"]);
     assert!(close(&told, &[40.0 / 127.5 - 1.0, 90.0 / 127.5 - 1.0]), "{told:?}");

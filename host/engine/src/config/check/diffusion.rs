@@ -157,12 +157,12 @@ pub(super) fn perceptual(model: &ModelConfig, loss: &LossConfig, found: &mut Vec
 
 /// The images, or their latents, can be halved as often as the network does.
 pub(super) fn pixels(at: &str, source: &SourceConfig, model: &ModelConfig, found: &mut Vec<Finding>) {
-    let autoencoder = model.first_stage.autoencoder();
-    let factor = autoencoder.as_ref().map_or(1, |autoencoder| autoencoder.downsampling());
-    let divisor = model.network.min_divisor();
-    let divisor = divisor * factor;
+    let divisor = model.pixels_divisor();
     if let Some(side) = sides(source).iter().find(|side| i64::from(**side) % divisor != 0) {
-        let who = if factor == 1 { "the network halves its input" } else { "first stage and network halve an image" };
+        let who = match divisor == model.network.min_divisor() {
+            true => "the network halves its input",
+            false => "first stage and network halve an image",
+        };
         let message = format!("{who} until {divisor} pixels are one, and {side} is no multiple");
         let (low, high) = (i64::from(*side) / divisor * divisor, (i64::from(*side) / divisor + 1) * divisor);
         let help = match low {

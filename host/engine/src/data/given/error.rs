@@ -69,6 +69,17 @@ pub enum GivenError {
         /// What to do.
         remedy: String,
     },
+    /// Nothing says of what size the pictures are.
+    #[error("nothing says of what size the model's pictures are; give --size ROWSxCOLUMNS")]
+    NoSize,
+    /// The model makes no pictures of a size.
+    #[error("the model makes pictures whose sides are multiples of {divisor} pixels, not of {}x{}", size[0], size[1])]
+    Size {
+        /// Rows and columns.
+        size: [u32; 2],
+        /// What both must be multiples of.
+        divisor: i64,
+    },
     /// A file cannot be read.
     #[error(transparent)]
     Sample(#[from] SampleError),

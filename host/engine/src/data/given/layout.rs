@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_PI_2, TAU};
 use super::super::views::{Place, azimuth_of, cond_idx, turn};
 use super::super::{Sample, Values};
 use super::GivenError;
-use crate::config::{CondView, MeshOrbitConfig, MultiviewDirConfig, Polar, SourceConfig};
+use crate::config::{ClipConfig, CondView, MeshOrbitConfig, MultiviewDirConfig, Polar, SourceConfig};
 
 /// Frames a second of a clip of which nothing else is known; SVD's inference code has it so.
 const FPS: f64 = 7.0;
@@ -63,6 +63,22 @@ pub struct ViewsLayout {
     pub has_rays: bool,
 }
 
+impl ClipLayout {
+    /// Clips of `num_frames` frames, as much else known of them as is given.
+    fn new(num_frames: u32, fps: Option<f64>, motion_bucket: Option<u32>) -> Self {
+        Self {
+            num_frames: num_frames as usize,
+            fps: fps.unwrap_or(FPS),
+            motion_bucket: motion_bucket.unwrap_or(MOTION_BUCKET),
+        }
+    }
+
+    /// The clips that are cut as `cut` says.
+    pub fn of_cut(cut: &ClipConfig) -> Self {
+        Self::new(cut.num_frames, cut.fps, cut.motion_bucket_id)
+    }
+}
+
 impl Layout {
     /// The layout of a source's scenes. Views are where the source has them, evenly around the object where it has them
     /// anywhere, and at the middle of its elevations.
@@ -70,30 +86,20 @@ impl Layout {
     /// # Errors
     /// When its scenes are not conditioned on a picture, or its settings do not say what they are.
     pub fn of(source: &SourceConfig) -> Result<Self, GivenError> {
-        let clip = |size: [u32; 2], num_frames: u32, fps: Option<f64>, motion_bucket: Option<u32>| Self {
-            size,
-            form: Form::Clip(ClipLayout {
-                num_frames: num_frames as usize,
-                fps: fps.unwrap_or(FPS),
-                motion_bucket: motion_bucket.unwrap_or(MOTION_BUCKET),
-            }),
-        };
+        let clip = |size, layout| Self { size, form: Form::Clip(layout) };
         let no_form = |kind, reason: &str| Err(GivenError::NoForm { kind, reason: reason.to_owned() });
         Ok(match source {
             SourceConfig::Emoji(_) => return no_form("emoji", CLASSES),
             SourceConfig::Idx(_) => return no_form("idx", CLASSES),
             SourceConfig::Cifar10(_) => return no_form("cifar10", CLASSES),
             SourceConfig::FramesDir(source) => {
-                clip(source.size, source.num_frames, Some(source.fps / f64::from(source.stride)), None)
+                let fps = source.fps / f64::from(source.stride);
+                clip(source.size, ClipLayout::new(source.num_frames, Some(fps), None))
             }
-            SourceConfig::VideoDir(source) => {
-                clip(source.size, source.clip.num_frames, source.clip.fps, source.clip.motion_bucket_id)
-            }
-            SourceConfig::VideoList(source) => {
-                clip(source.size, source.clip.num_frames, source.clip.fps, source.clip.motion_bucket_id)
-            }
+            SourceConfig::VideoDir(source) => clip(source.size, ClipLayout::of_cut(&source.clip)),
+            SourceConfig::VideoList(source) => clip(source.size, ClipLayout::of_cut(&source.clip)),
             SourceConfig::Webdataset(source) => match (&source.clip, source.size) {
-                (Some(cut), Some(size)) => clip(size, cut.num_frames, cut.fps, cut.motion_bucket_id),
+                (Some(cut), Some(size)) => clip(size, ClipLayout::of_cut(cut)),
                 _ => {
                     return no_form(
                         "webdataset",

@@ -5,7 +5,9 @@ mod error;
 mod layout;
 mod pictures;
 mod scene;
+mod blank;
 
+pub use blank::Blank;
 pub use error::GivenError;
 pub use layout::{ClipLayout, Form, Layout, ViewsLayout};
 pub use pictures::{Framing, picture_paths, read_picture, read_video};

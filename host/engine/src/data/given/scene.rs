@@ -49,10 +49,10 @@ pub fn views_scene(size: [u32; 2], cond_image: Vec<f32>, told: Option<&[f32]>, l
     sample
 }
 
-/// A batch of one scene on `device`; another `sample_id` has other noise.
+/// A batch on `device` of one scene as often as there are `sample_ids`, each of which has noise of its own.
 ///
 /// # Errors
-/// None for one scene; the loader's for several.
-pub fn batch_of(sample: &Sample, sample_id: u64, device: Device) -> Result<Batch, DataError> {
-    Ok(collate(std::slice::from_ref(sample), vec![sample_id])?.to_device(device))
+/// The loader's.
+pub fn batch_of(sample: &Sample, sample_ids: &[u64], device: Device) -> Result<Batch, DataError> {
+    Ok(collate(&vec![sample.clone(); sample_ids.len()], sample_ids.to_vec())?.to_device(device))
 }

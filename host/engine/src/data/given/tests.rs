@@ -113,6 +113,34 @@ fn a_clip_from_a_picture_has_what_the_source_gives() {
 }
 
 #[test]
+fn a_scene_of_no_picture_has_what_the_source_gives_but_for_pictures() {
+    let blank = |toml: &str, size| Blank::of(&toml::from_str(toml).unwrap(), size);
+    let clips = "kind = \"video-dir\"\npath = \"x\"\nsize = [8, 16]\n[clip]\nnum_frames = 3\nmotion_bucket_id = 9\n";
+    let of_clips = blank(clips, None).unwrap();
+    let given = of_clips.entries();
+    let Layout { form: Form::Clip(clip), .. } = layout(clips) else { panic!("a clip") };
+    let pictured = clip_scene(&RgbImage::new(16, 8), &clip);
+    for entry in ["fps_id", "motion_bucket_id", "image_only_indicator"] {
+        assert_eq!(given.tensors[entry], pictured.tensors[entry], "{entry}");
+    }
+    assert_eq!((given.frames, &given.integers), (pictured.frames, &pictured.integers));
+    assert!(!given.tensors.contains_key("image") && !given.tensors.contains_key("cond_image"));
+    assert_eq!(of_clips.pictures().shape, pictured.tensors["image"].shape);
+
+    let shards = "kind = \"webdataset\"\nshards = [\"x.tar\"]\n";
+    let given = blank(shards, Some([8, 24])).unwrap();
+    assert_eq!(floats(&given.entries(), "original_size_as_tuple"), [8.0, 24.0]);
+    assert_eq!(floats(&given.entries(), "crop_coords_top_left"), [0.0, 0.0]);
+    assert_eq!((given.entries().frames, given.pictures().shape), (1, vec![1, 3, 8, 24]));
+    let digits = "kind = \"idx\"\nimages = \"/nowhere/images\"\n";
+    assert_eq!(blank(digits, Some([8, 8])).unwrap().pictures().shape, [1, 1, 8, 8]);
+    let refused = |toml: &str| blank(toml, None).unwrap_err().to_string();
+    assert!(refused(shards).contains("give --size ROWSxCOLUMNS") && refused(digits).contains("give --size"));
+    assert!(refused(ORBIT).ends_with("orbits of 4 views from a picture; give a picture by --image"));
+    assert!(refused(APART).ends_with("give a video by --video"));
+}
+
+#[test]
 fn sources_say_what_their_scenes_are() {
     assert_eq!(degrees(&views(ORBIT)), [[90, 10], [180, 10], [270, 10], [0, 10]]);
     assert_eq!(degrees(&views(APART)), [[120, 10], [240, 10]]);

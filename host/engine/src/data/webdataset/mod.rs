@@ -31,8 +31,8 @@ use crate::config::{BadSample, WebdatasetConfig};
 /// - `cls`: `class` `[1]` i64
 /// - `integers.json`: integers of the whole batch
 ///
-/// A picture that is scaled comes with `original_size_as_tuple` and `crop_coords_top_left`. Frames of `image` make the
-/// sample a clip: `image_only_indicator`, `num_video_frames`, and with `clip` what
+/// A picture that is scaled comes with `original_size_as_tuple`, `crop_coords_top_left` and `target_size_as_tuple`. Frames
+/// of `image` make the sample a clip: `image_only_indicator`, `num_video_frames`, and with `clip` what
 /// [`clip::cut`] says. Members with other endings are left alone.
 pub struct Webdataset {
     config: WebdatasetConfig,

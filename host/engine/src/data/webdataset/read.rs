@@ -15,13 +15,14 @@ use super::index::{Member, Stored};
 use crate::config::{ClipConfig, WebdatasetConfig};
 use crate::data::ffmpeg::{Film, Probe};
 use crate::data::footage::{Decoded, Fit, Footage};
+use crate::data::sample::{CROP, ORIGINAL_SIZE, TARGET_SIZE};
 use crate::data::{Entry, Sample, SampleError, Values, animation, clip, npy, pixels};
 
 /// Name of the entry whose frames make a clip.
 const IMAGE: &str = "image";
 
 /// Entries of which a list of numbers is one row, as SDXL's conditions on sizes are.
-const TUPLES: [&str; 2] = ["original_size_as_tuple", "crop_coords_top_left"];
+const TUPLES: [&str; 3] = [ORIGINAL_SIZE, CROP, TARGET_SIZE];
 
 /// Rows and columns of the sample's first picture of `image`; none when there is none that says it.
 pub(super) fn picture_size(shard: &Path, stored: &Stored) -> Option<[u32; 2]> {
@@ -287,8 +288,9 @@ impl<'a> Reader<'a> {
     }
 
     /// What SDXL is told of a picture that is scaled and cropped (Podell et al. 2023, section 2.2), unless the sample says
-    /// it itself: `original_size_as_tuple` `[1, 2]`, rows and columns before, and `crop_coords_top_left` `[1, 2]`, rows
-    /// and columns cut off at the top and the left after scaling.
+    /// it itself: `original_size_as_tuple` `[1, 2]`, rows and columns before, `crop_coords_top_left` `[1, 2]`, rows and
+    /// columns cut off at the top and the left after scaling, and `target_size_as_tuple` `[1, 2]`, rows and columns that
+    /// are left.
     fn size_and_crop(&mut self, member: &Member, [rows, columns]: [u32; 2]) -> Result<(), SampleError> {
         let place = self.place(member);
         let [own_rows, own_columns] = pixels::size_of(&self.bytes(member)?, &place)?.map(f64::from);
@@ -296,7 +298,8 @@ impl<'a> Reader<'a> {
         let cut = |own: f64, kept: u32| ((own * scale).round() - f64::from(kept)).max(0.0) / 2.0;
         let crop = [cut(own_rows, rows), cut(own_columns, columns)].map(|cut| cut.floor() as f32);
         let original = [own_rows as f32, own_columns as f32];
-        for (name, values) in TUPLES.into_iter().zip([original, crop]) {
+        let target = [rows as f32, columns as f32];
+        for (name, values) in TUPLES.into_iter().zip([original, crop, target]) {
             let entries = &self.config.entries;
             if (entries.is_empty() || entries.iter().any(|entry| entry == name))
                 && !self.sample.tensors.contains_key(name)

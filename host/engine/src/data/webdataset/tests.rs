@@ -131,6 +131,7 @@ fn pictures_are_scaled_or_refused_and_named() {
     assert_eq!(sample.tensors["image"].shape, [1, 3, 8, 8]);
     assert_eq!(sample.tensors["original_size_as_tuple"], Entry::f32(&[1, 2], vec![8.0, 16.0]));
     assert_eq!(sample.tensors["crop_coords_top_left"], Entry::f32(&[1, 2], vec![0.0, 4.0]));
+    assert_eq!(sample.tensors["target_size_as_tuple"], Entry::f32(&[1, 2], vec![8.0, 8.0]));
     let chosen = open(folder.path(), "size = [4, 4]\nresize = true\nentries = [\"image\", \"crop_coords_top_left\"]");
     let sample = read(&chosen.unwrap(), 0, 0);
     assert_eq!(sample.tensors["crop_coords_top_left"], Entry::f32(&[1, 2], vec![0.0, 2.0]));
