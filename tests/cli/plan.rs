@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::autoencoder::lpips_file;
 use super::run::{anneal, path};
 
 /// The plan of a shipped config with `sets` on top.
@@ -26,6 +27,23 @@ fn what_is_planned_is_within_a_tenth_of_what_is_measured() {
         &["ema.decay=0.9", "sampling.use_ema=false"],
     ] {
         let plan = plan("configs/demo.toml", sets, &["--measure"]);
+        for what in ["state", "step", "preview"] {
+            let (planned, measured) = (bytes(&plan, "bytes", what), bytes(&plan, "measured_bytes", what));
+            let off = planned / measured - 1.0;
+            assert!(off.abs() < 0.1, "{sets:?}: {what} is {planned} planned, {measured} measured: {off:+.3}");
+        }
+    }
+}
+
+#[test]
+fn an_autoencoders_plan_is_within_a_tenth_of_what_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let lpips = format!("loss.lpips={{weights=\"{}\",prefix=\"loss.perceptual_loss.\"}}", lpips_file(folder.path()));
+    // Beside more weights the scenes that are held to be looked at weigh little.
+    let common = ["autoencoder.network.ddconfig.ch=64", "validation.scenes=1"];
+    let plain = ["loss.distance=l2", "loss.discriminator.network.use_actnorm=true", "data.source.num_views=4"];
+    for sets in [&plain[..], &[&lpips, "loss.learn_logvar=true"]] {
+        let plan = plan("configs/autoencoder_tiny.toml", &[&common[..], sets].concat(), &["--measure"]);
         for what in ["state", "step", "preview"] {
             let (planned, measured) = (bytes(&plan, "bytes", what), bytes(&plan, "measured_bytes", what));
             let off = planned / measured - 1.0;

@@ -1,6 +1,7 @@
 //! The adversary of an autoencoder: it judges patches of a picture (Isola et al. 2017, "PatchGAN").
 
 use anneal_torch::grad_mode;
+use anneal_torch::tensor::is_meta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -168,7 +169,7 @@ impl Norm {
                 x.to_kind(Kind::Float).batch_norm(Some(weight), Some(bias), mean, var, train, 0.1, 1e-5, false)
             }
             Self::Act { loc, scale, initialized } => {
-                if train && initialized.double_value(&[]) == 0.0 {
+                if train && !is_meta(initialized) && initialized.double_value(&[]) == 0.0 {
                     start(loc, scale, initialized, x);
                 }
                 scale * (x + loc)

@@ -1,5 +1,6 @@
 //! The perceptual distance LPIPS (Zhang et al. 2018) on the features of VGG16.
 
+use anneal_torch::place::moved_to;
 use tch::{Kind, Tensor};
 
 use crate::layers::{Conv, ConvConfig};
@@ -72,7 +73,7 @@ impl Lpips {
     }
 
     fn features(&self, x: &Tensor) -> Vec<Tensor> {
-        let of_channels = |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3, 1, 1]).to_device(x.device());
+        let of_channels = |values: [f32; 3]| moved_to(&Tensor::from_slice(&values).view([1, 3, 1, 1]), x);
         let mut x = (x - of_channels(SHIFT)) / of_channels(SCALE);
         let mut features = Vec::with_capacity(self.slices.len());
         for (i, slice) in self.slices.iter().enumerate() {

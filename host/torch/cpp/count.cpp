@@ -170,6 +170,25 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor &, const Ten
   return {wanted[0] ? at::empty(x.sizes(), x.options()) : Tensor(), affine(wanted[1]), affine(wanted[2])};
 }
 
+std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor &x, const std::optional<Tensor> &, const std::optional<Tensor> &,
+                                              const std::optional<Tensor> &, const std::optional<Tensor> &, bool train, double,
+                                              double) {
+  auto moment = [&] { return at::empty({train ? x.size(1) : 0}, x.options()); };
+  return {at::empty(x.sizes(), x.options()), moment(), moment()};
+}
+
+std::tuple<Tensor, Tensor, Tensor> batch_norm_backward(const Tensor &, const Tensor &x, const std::optional<Tensor> &,
+                                                       const std::optional<Tensor> &, const std::optional<Tensor> &,
+                                                       const std::optional<Tensor> &, const std::optional<Tensor> &, bool,
+                                                       double, std::array<bool, 3> wanted) {
+  auto affine = [&](bool is_wanted) { return is_wanted ? at::empty({x.size(1)}, x.options()) : Tensor(); };
+  return {wanted[0] ? at::empty(x.sizes(), x.options()) : Tensor(), affine(wanted[1]), affine(wanted[2])};
+}
+
+Tensor of_each_value(const Tensor &x) { return at::empty(x.sizes(), x.options()); }
+
+Tensor &in_place(Tensor &x, const Tensor &) { return x; }
+
 int64_t attention_flops(const Tensor &q, const Tensor &k) { return 4 * q.numel() * k.size(-2); }
 
 // Fused attention: the scores exist a block at a time; kept are the inputs, the output and a number for each row of scores.
@@ -238,6 +257,11 @@ void install() {
   meta.impl("convolution_backward_overrideable", &convolution_backward);
   meta.impl("native_group_norm", &group_norm);
   meta.impl("native_group_norm_backward", &group_norm_backward);
+  meta.impl("native_batch_norm", &batch_norm);
+  meta.impl("native_batch_norm_backward", &batch_norm_backward);
+  meta.impl("abs", &of_each_value);
+  meta.impl("relu", &of_each_value);
+  meta.impl("logical_and_", &in_place);
   meta.impl("native_layer_norm", &layer_norm);
   meta.impl("native_layer_norm_backward", &layer_norm_backward);
   meta.impl("scaled_dot_product_attention", &attention);

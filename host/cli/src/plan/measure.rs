@@ -11,6 +11,9 @@ use crate::internal;
 /// What is set for the measurement alone: tensors are counted where they are made by this thread, on the CPU.
 pub const SETS: [&str; 2] = ["run.device=cpu", "data.workers=0"];
 
+/// Settings of an adversary that takes part at once.
+pub const ADVERSARY_SETS: [&str; 1] = ["loss.discriminator.start_step=0"];
+
 /// Settings of a solver whose buffers are all there after a few steps.
 pub const SAMPLING_SETS: [&str; 1] = ["sampling.num_steps=3"];
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
 use crate::internal;
-use measure::{Measured, SAMPLING_SETS, SETS, measure};
+use measure::{ADVERSARY_SETS, Measured, SAMPLING_SETS, SETS, measure};
 
 /// Say what a run will hold in memory and on disk: parameters by part, weights, gradients, moments, checkpoints.
 #[derive(Debug, Args)]
@@ -20,8 +20,9 @@ use measure::{Measured, SAMPLING_SETS, SETS, measure};
   anneal plan configs/svd_tiny.toml --measure
 
 Needs neither the memory, nor the data, nor the files of weights that the config names. What comes on top of the state is
-found by running the network and the first stage on tensors without values, in f32 (autocast to bf16 takes less). Of embedders only the encoding of frames
-counts, as what the first stage needs for it. Tensors are counted, not what libtorch and the system take beside them.")]
+found by running the network and the first stage, or an autoencoder with its loss and its adversary, on tensors without
+values, in f32 (autocast to bf16 takes less). Of embedders only the encoding of frames counts, as what the first stage needs
+for it. Tensors are counted, not what libtorch and the system take beside them.")]
 pub struct Plan {
     #[command(flatten)]
     config: ConfigArgs,
@@ -50,8 +51,12 @@ impl Plan {
         let folder = tempfile::TempDir::new().map_err(internal)?;
         let mut sets = vec![format!("run.dir={}", folder.path().join("run").display())];
         sets.extend(SETS.map(str::to_owned));
-        if matches!(planned, AnyProject::Diffusion(_)) {
-            sets.extend(SAMPLING_SETS.map(str::to_owned));
+        match planned {
+            AnyProject::Diffusion(_) => sets.extend(SAMPLING_SETS.map(str::to_owned)),
+            AnyProject::Autoencoder(project) if project.config().loss.discriminator.is_some() => {
+                sets.extend(ADVERSARY_SETS.map(str::to_owned));
+            }
+            AnyProject::Autoencoder(_) => {}
         }
         measure(&mut self.config.open_with(&sets, Files::Needed)?)
     }

@@ -15,12 +15,16 @@ use crate::conditioner::{Conditions, Slot};
 use crate::config::{ClipConfig, NetworkConfig, RunConfig, SourceConfig};
 use crate::diffusion::{ExtraInputs, Model};
 use crate::error::{ComponentError, ErrorCode};
+use crate::weights::Named;
 
 /// Tokens of a context that nobody counted: an image's one; a text's 77 where the network is of images.
 const TEXT_TOKENS: i64 = 77;
 
 /// Pixels of a side of CIFAR-10's images.
 const CIFAR10_SIDE: u32 = 32;
+
+/// Why nothing is counted of a source of any size.
+pub(super) const NO_SIZE: &str = "the source does not say how large its pictures are";
 
 /// What comes on top of what stays for the whole run, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +39,11 @@ pub struct Activations {
 
 /// The shapes of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scene {
-    views: i64,
-    times: i64,
-    rows: i64,
-    columns: i64,
+pub(super) struct Scene {
+    pub(super) views: i64,
+    pub(super) times: i64,
+    pub(super) rows: i64,
+    pub(super) columns: i64,
 }
 
 /// Counts what a step and a preview of `built`, which has no values, would allocate for the batches of `config`.
@@ -47,10 +51,27 @@ struct Scene {
 /// # Errors
 /// Why that cannot be known before the data is there, or that the shapes do not fit.
 pub(super) fn activations(config: &RunConfig, built: &Built) -> Result<Activations, String> {
-    let of = |bucket| scene(&config.data.source, bucket).ok_or("the source does not say how large its pictures are");
+    let of = |bucket| scene(&config.data.source, bucket).ok_or(NO_SIZE);
     let (trained, pictured) = (of(Bucket::Largest)?, of(Bucket::Own)?);
-    let run = || count_passes(config, built, trained, pictured).map_err(|error| error.to_string());
+    or_why(|| count_passes(config, built, trained, pictured))
+}
+
+/// What `run` counts, or why it cannot be counted; a panic says that shapes do not fit.
+pub(super) fn or_why(run: impl FnOnce() -> Result<Activations, ComponentError>) -> Result<Activations, String> {
+    let run = || run().map_err(|error| error.to_string());
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(message(panic.as_ref())))
+}
+
+/// Gives the gradients of `trained` their places, which they have for the whole run.
+///
+/// # Errors
+/// When libtorch refuses.
+pub(super) fn gradients_of(trained: &[Named]) -> Result<Vec<Tensor>, ComponentError> {
+    let homes: Vec<Tensor> = trained.iter().map(|(_, param)| param.detach().zeros_like()).collect();
+    for ((_, param), home) in trained.iter().zip(&homes) {
+        keep_grad_in(param, home).map_err(of_libtorch)?;
+    }
+    Ok(homes)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -66,11 +87,7 @@ fn count_passes(
     trained: Scene,
     pictured: Scene,
 ) -> Result<Activations, ComponentError> {
-    // Gradients have their place for the whole run.
-    let homes: Vec<Tensor> = built.trained.iter().map(|(_, param)| param.detach().zeros_like()).collect();
-    for ((_, param), home) in built.trained.iter().zip(&homes) {
-        keep_grad_in(param, home).map_err(of_libtorch)?;
-    }
+    let _gradients = gradients_of(&built.trained)?;
     let device = super::device(&config.run).unwrap_or(Device::Cpu);
     let of = |scene: Scene, scenes: usize| Batch { config, model: &built.model, scene, scenes: scenes as i64 };
     let (done, step) = count_for(device, || of(trained, config.data.batch_size).step()).map_err(of_libtorch)?;
@@ -83,7 +100,7 @@ fn count_passes(
     // The weights wait while their averages stand in for them.
     let averaged = config.ema.is_some() && config.sampling.use_ema;
     let waiting = if averaged { &built.trained[..built.num_network] } else { &[] };
-    let waiting: u64 = waiting.iter().map(|(_, weight)| weight.numel() as u64 * 4).sum();
+    let waiting = bytes_of(waiting);
     let preview = (scenes > 0).then(|| {
         let (reconstructed, first) = count_for(device, || of(pictured, scenes).reconstructed()).map_err(of_libtorch)?;
         let _reconstructed = reconstructed?;
@@ -94,7 +111,12 @@ fn count_passes(
     Ok(Activations { step: step.peak, preview: preview.transpose()?, flops: step.flops * batches })
 }
 
-fn of_libtorch(error: TorchError) -> ComponentError {
+/// Bytes of tensors of f32.
+pub(super) fn bytes_of(named: &[Named]) -> u64 {
+    named.iter().map(|(_, tensor)| tensor.numel() as u64 * 4).sum()
+}
+
+pub(super) fn of_libtorch(error: TorchError) -> ComponentError {
     ComponentError::new("libtorch", ErrorCode::Numeric, error.to_string())
 }
 
@@ -216,7 +238,7 @@ fn encoded_frames(config: &RunConfig) -> Option<i64> {
     encodes.filter_map(|used| used.params.get("n_cond_frames")?.as_i64()).max()
 }
 
-fn empty(shape: &[i64]) -> Result<Tensor, ComponentError> {
+pub(super) fn empty(shape: &[i64]) -> Result<Tensor, ComponentError> {
     empty_meta(shape, Kind::Float).map_err(of_libtorch)
 }
 
@@ -229,7 +251,7 @@ fn per_row(x: &Tensor) -> Tensor {
 
 /// Which of the sizes and lengths that a source's scenes may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bucket {
+pub(super) enum Bucket {
     /// The largest: what training may be given.
     Largest,
     /// The source's own, which pictures are made of.
@@ -237,7 +259,7 @@ enum Bucket {
 }
 
 /// How large a scene of the source is; none if it does not say.
-fn scene(source: &SourceConfig, bucket: Bucket) -> Option<Scene> {
+pub(super) fn scene(source: &SourceConfig, bucket: Bucket) -> Option<Scene> {
     let at = |views: u32, times: u32, [rows, columns]: [u32; 2]| Scene {
         views: views.into(),
         times: times.into(),

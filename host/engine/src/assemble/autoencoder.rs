@@ -29,9 +29,9 @@ const DISCRIMINATOR_PREFIX: &str = "loss.discriminator.";
 const DECODER_PREFIX: &str = "decoder.";
 
 /// What is trained, and its tensors.
-pub(super) struct Built {
-    model: AutoencoderModel,
-    loss: ReconstructionLoss,
+pub(super) struct BuiltAutoencoder {
+    pub(super) model: AutoencoderModel,
+    pub(super) loss: ReconstructionLoss,
     /// Every parameter and buffer by checkpoint key.
     pub(super) weights: Vec<Named>,
     /// What the optimizer moves: of the autoencoder, then of the loss.
@@ -122,12 +122,12 @@ impl Project<AutoencoderRunConfig> {
             Some(used) => self.frechet(used, &scenes, settings.scenes, input_key, device)?,
             None => None,
         };
-        let lpips = settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?;
+        let lpips = settings.lpips.as_ref().map(|networks| lpips(networks, Place::Device(device))).transpose()?;
         Ok((AutoencoderScoring { lpips, frechet, seed: self.config().run.seed }, scenes))
     }
 
-    /// The autoencoder and its loss; without the networks of LPIPS where there are no values.
-    pub(super) fn build(&self, place: Place) -> Result<Built, AssembleError> {
+    /// The autoencoder and its loss.
+    pub(super) fn build(&self, place: Place) -> Result<BuiltAutoencoder, AssembleError> {
         let config = self.config();
         let Some(network) = config.autoencoder.network.autoencoder() else {
             return Err(self.wrong("/autoencoder/network/kind", "the identity has nothing to train", "name another"));
@@ -162,10 +162,8 @@ impl Project<AutoencoderRunConfig> {
             take(param, LOSS_PREFIX, true, &mut weights, &mut trained);
         }
         let (adversary, of_adversary) = self.adversary(place, &mut weights);
-        let perceptual = match (&config.loss.lpips, place) {
-            (Some(networks), Place::Device(device)) => Some((lpips(networks, device)?, config.loss.perceptual_weight)),
-            _ => None,
-        };
+        let networks = config.loss.lpips.as_ref().map(|networks| lpips(networks, place)).transpose()?;
+        let perceptual = networks.map(|networks| (networks, config.loss.perceptual_weight));
         let loss = ReconstructionLoss {
             distance: config.loss.distance,
             perceptual,
@@ -176,7 +174,7 @@ impl Project<AutoencoderRunConfig> {
         let compute = (config.run.precision == Precision::Bf16).then_some(tch::Kind::BFloat16);
         let input_key = config.autoencoder.input_key.clone();
         let model = AutoencoderModel { input_key, autoencoder, config: network, compute };
-        Ok(Built { model, loss, weights, trained, num_autoencoder, of_adversary })
+        Ok(BuiltAutoencoder { model, loss, weights, trained, num_autoencoder, of_adversary })
     }
 
     /// The adversary, if there is one, and its trained parameters.

@@ -31,9 +31,10 @@ impl Project<RunConfig> {
         let distance = match (loss.distance, &loss.lpips) {
             (Distance::L2, _) => RowDistance::L2,
             (Distance::L1, _) => RowDistance::L1,
-            (Distance::Lpips, Some(networks)) => {
-                RowDistance::Lpips { lpips: Box::new(lpips(networks, device)?), is_weighted: loss.weighted_lpips }
-            }
+            (Distance::Lpips, Some(networks)) => RowDistance::Lpips {
+                lpips: Box::new(lpips(networks, Place::Device(device))?),
+                is_weighted: loss.weighted_lpips,
+            },
             (Distance::Lpips, None) => {
                 let help = "add lpips = { weights = \"..\" }";
                 return Err(Problems(vec![self.loaded.problem("/loss/lpips", "is missing", help)]).into());
@@ -175,7 +176,7 @@ impl Project<RunConfig> {
             use_ema: config.sampling.use_ema,
             copied_key: settings.copied_key.clone(),
             mean: mean.map(|mean| mean.to_device(device)),
-            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, device)).transpose()?,
+            lpips: settings.lpips.as_ref().map(|networks| lpips(networks, Place::Device(device))).transpose()?,
             frechet,
             seed,
         };

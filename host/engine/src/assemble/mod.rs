@@ -3,6 +3,7 @@
 mod activations;
 mod any;
 mod autoencoder;
+mod autoencoder_activations;
 mod cache;
 mod check;
 mod device;

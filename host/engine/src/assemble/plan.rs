@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::activations::activations;
+use super::autoencoder_activations::activations as autoencoder_activations;
+use super::weights_file::num_of_lpips;
 use super::{Activations, AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
 use crate::config::{AutoencoderRunConfig, OptimizerConfig, Precision, RunConfig, TrainConfig};
 use crate::weights::Named;
@@ -95,9 +97,9 @@ impl Project<RunConfig> {
         }
         parts.push(Part::new("first stage", FIRST_STAGE_PREFIX, optimizer));
         let averaged = config.ema.as_ref().map_or(&[][..], |_| &built.trained[..built.num_network]);
-        let mut plan = plan(&parts, &built.weights, &built.trained, averaged, (&config.train, config.data.batch_size));
+        let runs = (&config.train, config.data.batch_size);
+        let mut plan = plan(&parts, &built.weights, &built.trained, averaged, runs, activations(&config, &built));
         plan.weights -= built.num_shared * BYTES;
-        plan.activations = activations(&config, &built);
         Ok(plan)
     }
 }
@@ -126,8 +128,22 @@ impl Project<AutoencoderRunConfig> {
             }
             None => Vec::new(),
         };
+        // Autocast knows no tensors without values.
+        built.model.compute = None;
+        let activations = autoencoder_activations(&config, &built);
         built.trained.append(&mut built.of_adversary);
-        Ok(plan(&parts, &built.weights, &built.trained, &averaged, (&config.train, config.data.batch_size)))
+        let runs = (&config.train, config.data.batch_size);
+        let mut plan = plan(&parts, &built.weights, &built.trained, &averaged, runs, activations);
+        let validation = config.validation.as_ref().and_then(|validation| validation.lpips.as_ref());
+        // These stay in memory, but no checkpoint has them.
+        for (name, used) in [("LPIPS", config.loss.lpips.as_ref()), ("LPIPS of validation", validation)] {
+            if used.is_some() {
+                let parameters = num_of_lpips();
+                plan.weights += parameters * BYTES;
+                plan.parts.push(PlannedPart { name: name.to_owned(), parameters, trained: 0 });
+            }
+        }
+        Ok(plan)
     }
 }
 
@@ -138,6 +154,7 @@ fn plan(
     trained: &[Named],
     averaged: &[Named],
     (train, batch_size): (&TrainConfig, usize),
+    activations: Result<Activations, String>,
 ) -> Plan {
     let sum = |named: &[Named]| named.iter().map(|(_, tensor)| tensor.numel() as u64).sum::<u64>();
     let is_trained: HashSet<&str> = trained.iter().map(|(name, _)| name.as_str()).collect();
@@ -162,7 +179,7 @@ fn plan(
         gradients: gradients * BYTES,
         moments,
         ema: ema * BYTES,
-        activations: Err("those of an autoencoder are not counted".to_owned()),
+        activations,
         checkpoint: (all + ema) * BYTES + moments,
         checkpoint_peak: weights.iter().map(|(_, tensor)| tensor.numel() as u64 * BYTES).max().unwrap_or(0),
         steps: train.steps,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anneal_nn::{Lpips, Params};
 use anneal_torch::grad_mode;
-use tch::Device;
 
+use super::Place;
 use crate::config::LpipsConfig;
 use crate::layouts::{Averages, Source};
 use crate::trainer::checkpoint::CheckpointError;
@@ -56,17 +56,27 @@ pub(super) fn read_weights(path: &Path) -> Result<Vec<Named>, CheckpointError> {
     Source::open(path, Averages::OfRuns)?.read()
 }
 
-/// The perceptual distance with its trained networks. They are no part of a run's state: nothing changes them.
+/// The perceptual distance with its trained networks, or where there are no values, without them. They are no part of a
+/// run's state: nothing changes them.
 ///
 /// # Errors
 /// As [`copy_weights`].
-pub(super) fn lpips(networks: &LpipsConfig, device: Device) -> Result<Lpips, CheckpointError> {
-    let params = Params::new(device, 0);
+pub(super) fn lpips(networks: &LpipsConfig, place: Place) -> Result<Lpips, CheckpointError> {
+    let params = place.params(0);
     let lpips = Lpips::new(&params.root());
     let have: Vec<Named> =
         params.into_entries().into_iter().map(|param| (param.path, param.tensor.set_requires_grad(false))).collect();
-    copy_weights(&networks.weights, &networks.prefix, &have, "the perceptual distance")?;
+    if let Place::Device(_) = place {
+        copy_weights(&networks.weights, &networks.prefix, &have, "the perceptual distance")?;
+    }
     Ok(lpips)
+}
+
+/// Values in the networks of the perceptual distance.
+pub(super) fn num_of_lpips() -> u64 {
+    let params = Params::meta();
+    drop(Lpips::new(&params.root()));
+    params.into_entries().iter().map(|param| param.tensor.numel() as u64).sum()
 }
 
 #[cfg(test)]
@@ -74,7 +84,7 @@ mod tests {
     use super::*;
     use crate::weights;
     use std::collections::HashMap;
-    use tch::{Kind, Tensor};
+    use tch::{Device, Kind, Tensor};
 
     fn named(name: &str, value: f64) -> Named {
         (name.to_owned(), Tensor::full([2], value, (Kind::Float, Device::Cpu)))

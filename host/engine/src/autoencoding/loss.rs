@@ -58,11 +58,28 @@ impl ReconstructionLoss {
         step: u64,
         share: f64,
     ) -> Result<(f64, Terms), tch::TchError> {
-        let Reconstruction { input, output, terms, latent_std } = reconstruction;
+        let (value, mut terms) = self.backward_unread(reconstruction, last_layer, step, share)?;
+        // A diffusion model on the latents takes its inverse as `scale_factor`.
+        terms.push(("latent_std".to_owned(), reconstruction.latents.std(true)));
+        let number = |value: &Tensor| value.to_kind(Kind::Double).double_value(&[]);
+        Ok((number(&value), terms.iter().map(|(name, value)| (name.clone(), number(value))).collect()))
+    }
+
+    /// As [`ReconstructionLoss::backward`], with numbers that nobody has read yet, `[]`: on the meta device there are none.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn backward_unread(
+        &self,
+        reconstruction: &Reconstruction,
+        last_layer: &Tensor,
+        step: u64,
+        share: f64,
+    ) -> Result<(Tensor, Vec<(String, Tensor)>), tch::TchError> {
+        let Reconstruction { input, output, terms, .. } = reconstruction;
         let Nll { rec, nll, by_output, by_logvar } = self.nll(input, output);
         let mut value = nll.copy();
         let mut logged = vec![("rec".to_owned(), rec), ("nll".to_owned(), nll)];
-        logged.push(("latent_std".to_owned(), latent_std.shallow_clone()));
         let mut objective = Vec::new();
         for (name, term) in terms {
             logged.push((name.clone(), term.detach()));
@@ -94,8 +111,7 @@ impl ReconstructionLoss {
             let own = [("disc", loss.detach()), ("logits_real", real), ("logits_fake", fake)];
             logged.extend(own.map(|(name, value)| (name.to_owned(), value)));
         }
-        let number = |value: &Tensor| value.to_kind(Kind::Double).double_value(&[]);
-        Ok((number(&value), logged.iter().map(|(name, value)| (name.clone(), number(value))).collect()))
+        Ok((value, logged))
     }
 
     fn nll(&self, input: &Tensor, output: &Tensor) -> Nll {

@@ -30,8 +30,8 @@ pub struct Reconstruction {
     pub output: Tensor,
     /// The regularizer's terms by name.
     pub terms: Vec<(String, Tensor)>,
-    /// Standard deviation of the latents, `[]`: a diffusion model on them takes its inverse as `scale_factor`.
-    pub latent_std: Tensor,
+    /// The latents, `[b*t, c, h/f, w/f]` f32, without a gradient.
+    pub latents: Tensor,
 }
 
 impl AutoencoderModel {
@@ -51,12 +51,20 @@ impl AutoencoderModel {
         let rows = n / batch.num_scenes().max(1);
         let of_scene = [rows, self.config.noise_channels(c), h / factor, w / factor];
         let noise = posterior_noise(seed, &batch.sample_ids, of_scene).to_device(input.device());
+        Ok(self.reconstruct_with(input, &noise, rows, train))
+    }
 
+    /// Encodes, draws codes with `noise`, and decodes.
+    ///
+    /// # Shapes
+    /// - `input`: `[b*t, c, h, w]` in `[-1, 1]`
+    /// - `noise`: `[b*t, ...]`, standard normal
+    pub fn reconstruct_with(&self, input: &Tensor, noise: &Tensor, frames: i64, train: bool) -> Reconstruction {
         let _autocast = self.compute.map(|kind| Autocast::new(input.device(), kind));
-        let Latent { z, terms, .. } = self.autoencoder.encode_with_terms(input, Some(&noise), train);
-        let output = self.autoencoder.decode(&z, rows, train);
-        let latent_std = z.detach().to_kind(Kind::Float).std(true);
+        let Latent { z, terms, .. } = self.autoencoder.encode_with_terms(input, Some(noise), train);
+        let output = self.autoencoder.decode(&z, frames, train);
+        let latents = z.detach().to_kind(Kind::Float);
         let (input, output) = (input.to_kind(Kind::Float), output.to_kind(Kind::Float));
-        Ok(Reconstruction { input, output, terms, latent_std })
+        Reconstruction { input, output, terms, latents }
     }
 }
