@@ -2,6 +2,8 @@
 
 mod ffi;
 
+/// Gradients as views, version counters, meta tensors, raw handles.
+pub mod tensor;
 /// Activations that libtorch has only as several operations.
 pub mod activation;
 /// Lower precision, chosen by libtorch operation by operation.
@@ -26,7 +28,5 @@ pub mod optim;
 pub mod place;
 /// Counter-based random streams.
 pub mod random;
-/// Gradients as views, version counters, meta tensors, raw handles.
-pub mod tensor;
 
 pub use ffi::TorchError;
