@@ -70,15 +70,19 @@ mod tests {
         let (n, c, side) = (1 << 10, 1 << 10, 1 << 9);
         let (x, weight, scale) = (empty(&[n, c, side, side]), empty(&[c, c, 3, 3]), empty(&[c]));
         let numel = (n * c * side * side) as u64;
-        let (out, counted) = count(|| {
+        let block = || {
             let out = x.conv2d(&weight, Some(&scale), [1, 1], [1, 1], [1, 1], 1);
             out.group_norm(32, Some(&scale), Some(&scale), 1e-5, false).silu()
-        })
-        .unwrap();
+        };
+        let (out, counted) = count_for(Device::Cuda(0), block).unwrap();
         assert_eq!(out.size(), x.size());
         assert_eq!(counted.flops, 2 * 9 * numel * c as u64);
         let moments = 2 * 4 * (n * 32) as u64;
         assert_eq!(counted.peak, 3 * 4 * numel + moments, "the outputs of the three");
+        let (_, on_cpu) = count_for(Device::Cpu, block).unwrap();
+        // Winograd's convolution makes 36 numbers of 16, of its input and of its output, and of 9 weights.
+        let transformed = 4 * (36 * (2 * numel / 16 + (c * c) as u64));
+        assert_eq!((on_cpu.peak, on_cpu.flops), (transformed, counted.flops));
         let (_, backward) = count(|| out.sum(Kind::Float).backward()).unwrap();
         assert_eq!(backward.flops, 2 * counted.flops);
         assert_eq!(x.grad().size(), x.size());
