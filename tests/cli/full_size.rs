@@ -93,7 +93,7 @@ fn write_clip(file: &Path) {
 }
 
 #[test]
-#[ignore = "takes 16 GiB of memory, 20 GB of disk and minutes: cargo test --workspace --test cli -- --ignored full_size"]
+#[ignore = "takes 14 GiB of memory, 20 GB of disk and minutes: cargo test --workspace --test cli -- --ignored full_size"]
 fn a_file_of_svds_size_is_loaded_trained_and_written_back_under_the_same_keys() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();

@@ -14,14 +14,12 @@ use anneal::trainer::{
     train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
-use anneal_torch::count::count;
 use anneal_torch::random::Stream;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::exit::{Exit, Failure};
-use crate::internal;
 
 /// Measure speed and memory.
 #[derive(Debug, Subcommand)]
@@ -185,11 +183,6 @@ impl Step {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
-        // Once more, counted: counting slows a step down.
-        let mut next = || Ok(batch(&shape, 0).to_device(device));
-        let (done, counted) =
-            count(|| train_step(&mut state, &mut objective, &mut rates, &settings, &mut next)).map_err(internal)?;
-        done?;
         seconds.sort_by(f64::total_cmp);
         let line = json!({
             "engine": "anneal",
@@ -201,7 +194,6 @@ impl Step {
             "median_s": seconds.get(seconds.len() / 2),
             "min_s": seconds.first(),
             "max_s": seconds.last(),
-            "activations_mib": (device == Device::Cpu).then_some(counted.peak >> 20),
             "peak_rss_mib": anneal_torch::memory::peak_rss() >> 20,
         });
         println!("{line}");

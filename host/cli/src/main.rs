@@ -104,11 +104,6 @@ impl ConfigArgs {
     }
 }
 
-/// What should not happen.
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Internal, error.to_string())
-}
-
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Train(train) => train.run(),

@@ -5,8 +5,8 @@ use anneal::trainer::{StepSettings, Trainer, train_step};
 use anneal_torch::count::count;
 use tempfile::TempDir;
 
+use super::internal;
 use crate::exit::Failure;
-use crate::internal;
 
 /// What is set for the measurement alone: tensors are counted where they are made by this thread, on the CPU.
 pub const SETS: [&str; 2] = ["run.device=cpu", "data.workers=0"];

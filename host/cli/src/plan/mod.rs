@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
-use crate::internal;
 use measure::{ADVERSARY_SETS, Measured, SAMPLING_SETS, SETS, measure};
 
-/// Say what a run will hold in memory and on disk: parameters by part, weights, gradients, moments, checkpoints.
+/// Say what a run will hold in memory and on disk, and what a step costs: parameters by part, the state that stays, what a step
+/// and pictures take on top, operations, checkpoints.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   anneal plan configs/svd.toml
@@ -21,7 +21,7 @@ use measure::{ADVERSARY_SETS, Measured, SAMPLING_SETS, SETS, measure};
 
 Needs neither the memory, nor the data, nor the files of weights that the config names. What comes on top of the state is
 found by running the network and the first stage, or an autoencoder with its loss and its adversary, on tensors without
-values, in f32 (autocast to bf16 takes less). Of embedders only the encoding of frames counts, as what the first stage needs
+values, in f32 (autocast to bf16 mostly takes less). Of embedders only the encoding of frames counts, as what the first stage needs
 for it. Tensors are counted, not what libtorch and the system take beside them.")]
 pub struct Plan {
     #[command(flatten)]
@@ -89,7 +89,12 @@ fn print_tables(plan: &Planned, measured: Option<Measured>) {
     for part in &plan.parts {
         println!("{:<44} {:>16} {:>16}", part.name, thousands(part.parameters), thousands(part.trained));
     }
-    println!("\n{:<44} {:>16}{}", "memory, GiB", "planned", if measured.is_some() { "         measured" } else { "" });
+    println!(
+        "\n{:<44} {:>16}{}",
+        "memory, GiB, in f32",
+        "planned",
+        if measured.is_some() { "         measured" } else { "" }
+    );
     let line = |name: &str, planned: u64, measured: Option<u64>| {
         let measured = measured.map(|bytes| format!(" {:>16.3}", gib(bytes))).unwrap_or_default();
         println!("{name:<44} {:>16.3}{measured}", gib(planned));
@@ -122,6 +127,11 @@ fn print_tables(plan: &Planned, measured: Option<Measured>) {
         plan.checkpoints,
         gib(plan.checkpoint * plan.checkpoints)
     );
+}
+
+/// What should not happen.
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
 }
 
 fn gib(bytes: u64) -> f64 {

@@ -42,7 +42,7 @@ pub enum EncoderInput {
     Frame,
 }
 
-/// How clips are cut out of the images of a scene, which are of some views at some times (SV4D, Xie et al. 2024, section 4).
+/// How clips are cut out of the images of a scene, which are of some views at some times (after SV4D, Xie et al. 2024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClipsOver {
