@@ -15,11 +15,14 @@ const PEER: &str = include_str!("bench_peer.py");
 #[derive(Args)]
 pub struct Bench {
     /// Size of the network
-    #[arg(long, default_value = "tiny", value_parser = ["tiny", "small"])]
+    #[arg(long, default_value = "tiny", value_parser = ["tiny", "small", "svd"])]
     size: String,
     /// CPU threads
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    /// `cpu` (f32) or `cuda` (bf16)
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    device: String,
     /// How often the two are run in turn
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -44,16 +47,25 @@ impl Bench {
             ));
         }
         let program = anneal::command(paths)?.get_program().to_owned();
-        let [size, threads, steps] = [self.size.clone(), self.threads.to_string(), self.steps.to_string()];
+        let [size, device] = [self.size.as_str(), self.device.as_str()];
+        let [threads, steps] = [self.threads, self.steps].map(|number| number.to_string());
+        // A GPU's first steps choose kernels and take memory.
+        let warmup = if device == "cuda" { "4" } else { "1" };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             let mut step = Command::new(&program);
-            step.args(["bench", "step", "--size", &size, "--threads", &threads, "--steps", &steps, "--warmup", "1"]);
+            step.args(["bench", "step", "--size", size, "--threads", &threads, "--steps", &steps]);
+            step.args(["--warmup", warmup, "--device", device]);
             ours.push(timed(&mut step)?);
-            theirs.push(timed(Command::new(&self.python).args(["-W", "ignore", "-c", PEER, &size, &threads, &steps]))?);
+            let mut peer = Command::new(&self.python);
+            peer.args(["-W", "ignore", "-c", PEER, size, &threads, &steps, warmup, device]);
+            theirs.push(timed(&mut peer)?);
         }
         let (ours, theirs) = (middle(ours), middle(theirs));
-        println!("{size} on {threads} thread(s): {ours:.3} s a step, the peer {theirs:.3} s: {:.2}x", theirs / ours);
+        println!(
+            "{size} on {device}, {threads} thread(s): {ours:.3} s a step, the peer {theirs:.3} s: {:.2}x",
+            theirs / ours
+        );
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-"""One SVD training step of diffusers, timed: the network, EDM's v-prediction loss, torch's fused AdamW, an EMA; batch 1, f32.
+"""One SVD training step of diffusers, timed: the network, EDM's v-prediction loss, torch's fused AdamW, an EMA; batch 1, f32, or
+bf16 where autocast has it on a GPU.
 
-Arguments: size, threads, timed steps. Prints one JSON line like `anneal bench step`.
+Arguments: size, threads, timed steps, steps before them, device (cpu or cuda). Prints one JSON line like `anneal bench step`.
 Needs `pip install torch==2.11.0 diffusers`.
 """
 
@@ -17,11 +18,14 @@ from diffusers import UNetSpatioTemporalConditionModel
 SIZES = {
     "tiny": ((64, 128, 256, 256), 8, 16, 256),
     "small": ((128, 256, 512, 512), 8, 16, 512),
+    "svd": ((320, 640, 1280, 1280), 14, 40, 1024),
 }
 
-size, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+size, threads, steps, warmup, device = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+cuda = device == "cuda"
 torch.set_num_threads(threads)
 torch.manual_seed(0)
+torch.set_default_device(device)
 channels, frames, side, context = SIZES[size]
 network = UNetSpatioTemporalConditionModel(
     sample_size=side,
@@ -48,21 +52,24 @@ def step():
     noised = clean + sigma * torch.randn_like(clean)
     c_skip, c_out, c_in = 1 / (sigma**2 + 1), -sigma / (sigma**2 + 1).sqrt(), 1 / (sigma**2 + 1).sqrt()
     inputs = torch.cat([c_in * noised, cond], 2)
-    output = network(inputs, 0.25 * sigma.log(), torch.randn(1, 1, context), added_time_ids=ids).sample
-    denoised = c_skip * noised + c_out * output
+    with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
+        output = network(inputs, 0.25 * sigma.log(), torch.randn(1, 1, context), added_time_ids=ids).sample
+    denoised = c_skip * noised + c_out * output.float()
     loss = ((1 + sigma**2) / sigma**2 * (denoised - clean) ** 2).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     with torch.no_grad():
         torch._foreach_lerp_(averages, params, 1e-4)
+    if cuda:
+        torch.cuda.synchronize()
 
 
 times = []
-for i in range(1 + steps):
+for i in range(warmup + steps):
     start = time.perf_counter()
     step()
-    if i > 0:
+    if i >= warmup:
         times.append(time.perf_counter() - start)
 print(
     json.dumps(
@@ -75,6 +82,7 @@ print(
             "min_s": min(times),
             "max_s": max(times),
             "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_gpu_mib": torch.cuda.max_memory_allocated() // 2**20 if cuda else None,
         }
     )
 )

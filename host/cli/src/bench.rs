@@ -14,6 +14,7 @@ use anneal::trainer::{
     train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
+use anneal_torch::cuda;
 use anneal_torch::random::Stream;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -173,6 +174,9 @@ impl Step {
         let settings = StepSettings { seed: 0, accumulate_batches: 1, clip_grad_norm: Some(1.0) };
         let mut seconds = Vec::new();
         for i in 0..self.warmup + self.steps {
+            if let (Device::Cuda(index), true) = (device, i == self.warmup) {
+                cuda::reset_peak(index).map_err(internal)?;
+            }
             let start = Instant::now();
             let mut next = || Ok(batch(&shape, u64::from(i)).to_device(device));
             train_step(&mut state, &mut objective, &mut rates, &settings, &mut next)?;
@@ -184,6 +188,10 @@ impl Step {
             }
         }
         seconds.sort_by(f64::total_cmp);
+        let peak_gpu = match device {
+            Device::Cuda(index) => Some(cuda::memory(index).map_err(internal)?.peak),
+            _ => None,
+        };
         let line = json!({
             "engine": "anneal",
             "size": shape.name,
@@ -195,6 +203,7 @@ impl Step {
             "min_s": seconds.first(),
             "max_s": seconds.last(),
             "peak_rss_mib": anneal_torch::memory::peak_rss() >> 20,
+            "peak_gpu_mib": peak_gpu.map(|bytes| bytes >> 20),
         });
         println!("{line}");
         Ok(Exit::Done)
@@ -220,7 +229,7 @@ impl Step {
             "video_kernel_size": [3, 1, 1],
             "use_checkpoint": self.checkpointing,
         }))
-        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+        .map_err(internal)?;
         let params = Params::new(device, 0);
         let network = VideoUNet::new(&config, &params.root());
         let entries = params.into_entries();
@@ -234,8 +243,8 @@ impl Step {
         let ema = Ema::new(optimizer.params(), num_trained, 0.9999, true);
         let state = TrainState { adversary: None, position: Default::default(), weights, optimizer, ema: Some(ema) };
         let uses = ["concat", "context", "vector"].into_iter().map(|key| {
-            let config: EmbedderConfig = serde_json::from_value(json!({ "plugin": "given", "input_key": key }))
-                .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+            let config: EmbedderConfig =
+                serde_json::from_value(json!({ "plugin": "given", "input_key": key })).map_err(internal)?;
             Ok(EmbedderUse::new(Box::new(Given), Vec::new(), &config))
         });
         let model = Model {
@@ -248,6 +257,11 @@ impl Step {
         };
         Ok((model, state, num_params))
     }
+}
+
+/// What should not happen.
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
 }
 
 /// Latents, conditions and frame counts of one scene, drawn afresh for every step.

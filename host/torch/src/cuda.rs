@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::ffi::TorchError;
+use crate::ffi::{self, TorchError};
 
 /// Loads `libtorch_cuda.so` into the process. It must be the first thing a program does with libtorch: once a seed was
 /// set or CUDA asked for, libtorch has settled that there is none.
@@ -53,8 +53,56 @@ pub fn is_available() -> bool {
     tch::Cuda::is_available()
 }
 
+/// What libtorch holds of a GPU, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// Of tensors that live.
+    pub held: u64,
+    /// Most of them at once since the last [`reset_peak`].
+    pub peak: u64,
+    /// Most that was taken from the system since then: tensors, and blocks that are kept for the next ones.
+    pub peak_reserved: u64,
+}
+
+/// What this process holds of GPU `index`.
+///
+/// # Errors
+/// When CUDA is not loaded or there is no such GPU.
+pub fn memory(index: usize) -> Result<GpuMemory, TorchError> {
+    let (mut held, mut peak, mut peak_reserved) = (0, 0, 0);
+    let index = gpu(index)?;
+    // SAFETY: three numbers of ours to write to.
+    ffi::check(unsafe { ffi::anneal_torch_gpu_memory(index, &raw mut held, &raw mut peak, &raw mut peak_reserved) })?;
+    let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(GpuMemory { held: bytes(held), peak: bytes(peak), peak_reserved: bytes(peak_reserved) })
+}
+
+/// Counts the peaks of GPU `index` from now on.
+///
+/// # Errors
+/// As [`memory`].
+pub fn reset_peak(index: usize) -> Result<(), TorchError> {
+    // SAFETY: a call with a number.
+    ffi::check(unsafe { ffi::anneal_torch_gpu_reset_peak(gpu(index)?) })
+}
+
+fn gpu(index: usize) -> Result<std::ffi::c_int, TorchError> {
+    let count = tch::Cuda::device_count();
+    match i32::try_from(index) {
+        Ok(index) if i64::from(index) < count => Ok(index),
+        _ => Err(TorchError(format!("there is no GPU {index}; the machine has {count} that can be used"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn memory_of_a_gpu_that_is_not_there_is_an_error() {
+        let error = super::memory(4096).unwrap_err();
+        assert!(error.0.contains("there is no GPU 4096"), "{error}");
+        assert!(super::reset_peak(4096).is_err());
+    }
+
     #[test]
     fn cuda_is_looked_for_beside_the_libtorch_in_use() {
         let maps = "7f00-7f01 r-xp 00000000 08:01 1 /opt/my libs/lib/libc10.so\n7f02-7f03 r-xp 0 08:01 2 /opt/my libs/lib/libtorch_cpu.so\n";

@@ -60,6 +60,13 @@ unsafe extern "C" {
     pub(crate) fn anneal_torch_version_counter(tensor: *mut C_tensor) -> i64;
     pub(crate) fn anneal_torch_count(for_cpu: c_int, live: *mut i64) -> c_int;
     pub(crate) fn anneal_torch_counted(live: *mut i64, peak: *mut i64, flops: *mut i64) -> c_int;
+    pub(crate) fn anneal_torch_gpu_memory(
+        device: c_int,
+        held: *mut i64,
+        peak: *mut i64,
+        peak_reserved: *mut i64,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_gpu_reset_peak(device: c_int) -> c_int;
     pub(crate) fn anneal_torch_is_meta(tensor: *mut C_tensor) -> c_int;
     pub(crate) fn anneal_torch_empty_meta(
         sizes: *const i64,

@@ -1,15 +1,17 @@
-//! What a run really holds: two steps and the pictures of it, counted.
+//! What a run really holds: two steps and the pictures of it, counted by libtorch's allocator.
 
-use anneal::assemble::AnyProject;
+use anneal::assemble::{AnyProject, device};
 use anneal::trainer::{StepSettings, Trainer, train_step};
-use anneal_torch::count::count;
+use anneal_torch::count::{Counted, count};
+use anneal_torch::cuda;
+use tch::Device;
 use tempfile::TempDir;
 
 use super::internal;
 use crate::exit::Failure;
 
-/// What is set for the measurement alone: tensors are counted where they are made by this thread, on the CPU.
-pub const SETS: [&str; 2] = ["run.device=cpu", "data.workers=0"];
+/// What is set for the measurement alone: on a CPU those tensors are counted that this thread makes.
+pub const SETS: [&str; 1] = ["data.workers=0"];
 
 /// Settings of an adversary that takes part at once.
 pub const ADVERSARY_SETS: [&str; 1] = ["loss.discriminator.start_step=0"];
@@ -30,7 +32,8 @@ pub struct Measured {
 
 /// Does two steps of the run, and its pictures where it makes any.
 pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
-    let (built, held) = count(|| project.trainer(false)).map_err(internal)?;
+    let device = device(project.run())?;
+    let (built, held) = held_by(device, || project.trainer(false))?;
     let (mut trainer, mut loader) = built?;
     let Trainer { objective, state, rates, settings, seed, .. } = &mut trainer;
     let settings = StepSettings {
@@ -40,8 +43,7 @@ pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
     };
     let mut step = || {
         let mut next = || loader.next_batch();
-        let (done, counted) =
-            count(|| train_step(state, objective.as_mut(), rates, &settings, &mut next)).map_err(internal)?;
+        let (done, counted) = held_by(device, || train_step(state, objective.as_mut(), rates, &settings, &mut next))?;
         done.map(|_| counted).map_err(Failure::from)
     };
     // What the first step makes and keeps, such as libtorch's own buffers, is not of the second.
@@ -52,11 +54,21 @@ pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
         Some(_) => {
             let folder = TempDir::new().map_err(internal)?;
             let ema = trainer.state.ema.as_mut();
-            let (done, counted) =
-                count(|| trainer.objective.preview(ema, trainer.seed, folder.path())).map_err(internal)?;
+            let (done, counted) = held_by(device, || trainer.objective.preview(ema, trainer.seed, folder.path()))?;
             done.map_err(Failure::from)?;
             Some(counted.peak)
         }
     };
     Ok(Measured { state: held.kept, step: step.peak, preview })
+}
+
+/// Runs `f` and says what it held: on a CPU what this thread allocates, on a GPU what all do.
+fn held_by<R>(device: Device, f: impl FnOnce() -> R) -> Result<(R, Counted), Failure> {
+    let Device::Cuda(index) = device else { return count(f).map_err(internal) };
+    let before = cuda::memory(index).map_err(internal)?.held;
+    cuda::reset_peak(index).map_err(internal)?;
+    let result = f();
+    let after = cuda::memory(index).map_err(internal)?;
+    let beyond = |bytes: u64| bytes.saturating_sub(before);
+    Ok((result, Counted { peak: beyond(after.peak), kept: beyond(after.held), flops: 0 }))
 }

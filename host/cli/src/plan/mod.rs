@@ -26,7 +26,7 @@ for it. Tensors are counted, not what libtorch and the system take beside them."
 pub struct Plan {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also trains two steps on the CPU, in a temporary folder, and says what they held.
+    /// Also trains two steps on the run's device, in a temporary folder, and says what they held.
     #[arg(long)]
     measure: bool,
     /// Print one JSON object instead of tables.

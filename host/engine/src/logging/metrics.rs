@@ -32,6 +32,9 @@ pub struct Record {
     pub seconds: f64,
     /// Of that, time spent waiting for data.
     pub data_seconds: f64,
+    /// Most that tensors held of the GPU at once since the line before, MiB; none on a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_peak_mib: Option<u64>,
 }
 
 /// What a validation gave, as a line of its own file.
@@ -160,6 +163,7 @@ mod tests {
             samples_seen: 2 * step,
             seconds: 0.25,
             data_seconds: 0.0,
+            gpu_peak_mib: None,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anneal_torch::cuda;
+use tch::Device;
 use thiserror::Error;
 
 use super::checkpoint::{self, CheckpointDir, CheckpointError};
@@ -142,7 +144,7 @@ impl Trainer {
                 })?;
             let last = report.step == self.settings.steps;
             if last || report.step % self.metrics_every_steps == 0 {
-                metrics.append(&record(&report))?;
+                metrics.append(&record(&report, self.gpu_peak_mib()))?;
             }
             watcher.on_step(&report);
             let stop = watcher.stop();
@@ -166,6 +168,14 @@ impl Trainer {
     pub fn save(&self) -> Result<PathBuf, CheckpointError> {
         let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins);
         self.checkpoints().save(&snapshot, self.settings.keep_last)
+    }
+
+    /// Most that the run's GPU held since the last call, MiB.
+    fn gpu_peak_mib(&self) -> Option<u64> {
+        let Device::Cuda(index) = self.state.optimizer.params().values().device() else { return None };
+        let peak = cuda::memory(index).ok()?.peak;
+        cuda::reset_peak(index).ok()?;
+        Some(peak >> 20)
     }
 
     fn validate(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
@@ -196,7 +206,7 @@ impl Trainer {
 /// The file with the scores of validations.
 const VALIDATION: &str = "validation.jsonl";
 
-fn record(report: &StepReport) -> Record {
+fn record(report: &StepReport, gpu_peak_mib: Option<u64>) -> Record {
     Record {
         step: report.step,
         loss: report.loss,
@@ -206,5 +216,6 @@ fn record(report: &StepReport) -> Record {
         samples_seen: report.samples_seen,
         seconds: report.seconds,
         data_seconds: report.data_seconds,
+        gpu_peak_mib,
     }
 }
