@@ -24,7 +24,7 @@ fn main() {
         loops.file(format!("cpp/{file}.cpp"));
     }
     loops.compile("anneal_torch_loops");
-    for file in ["ops", "checkpoint", "conv", "count", "gpu"] {
+    for file in ["ops", "checkpoint", "conv", "count", "gpu", "dispatch", "dispatch_find", "dispatch_value"] {
         build.file(format!("cpp/{file}.cpp"));
     }
     build.opt_level(2).compile("anneal_torch_shim");

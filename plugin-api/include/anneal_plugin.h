@@ -1,4 +1,4 @@
-/* The C ABI between anneal and its native plugins, version 1.0. Valid C11 and C++17.
+/* The C ABI between anneal and its native plugins, version 1.1. Valid C11 and C++17.
  *
  * A plugin is a shared library that exports `anneal_plugin_entry_v1`. Beside it lies `plugin.toml`, which the host
  * reads first and without executing anything.
@@ -8,9 +8,14 @@
  * `abi_major` means that nothing else may be read.
  *
  * Tensors. An `anneal_tensor *` is a heap-allocated `at::Tensor *` of the one libtorch in the process (what tch calls
- * `C_tensor *`). A plugin may look inside only when its own libtorch has the same major and minor version; the host
- * compares `torch_version` before it calls anything. Inputs and parameters are borrowed for the call and must not be
- * written to. Outputs are handed over: `emit_output` takes them, on success and on failure.
+ * `C_tensor *`). Inputs and parameters are borrowed for the call and must not be written to. Outputs are handed over:
+ * `emit_output` takes them, on success and on failure. A plugin computes in one of two ways:
+ *   - by the host's operations (since 1.1): `op_find` and `op_call` reach every operation of libtorch by its name in
+ *     native_functions.yaml. The plugin links no libtorch, leaves `torch_version` empty and works with any libtorch
+ *     the host has.
+ *   - by a libtorch of its own, of the same major and minor version; the host compares `torch_version` before it calls
+ *     anything.
+ * Autograd records both.
  *
  * Errors. A function that fails calls `set_error`, which copies, and returns a code other than ANNEAL_OK. Nothing
  * may unwind across this border: no C++ exception, no Rust panic. After ANNEAL_E_PANIC the host only calls `destroy`.
@@ -30,7 +35,7 @@ extern "C" {
 #endif
 
 #define ANNEAL_ABI_MAJOR 1
-#define ANNEAL_ABI_MINOR 0
+#define ANNEAL_ABI_MINOR 1
 
 #if defined(__GNUC__)
 #define ANNEAL_EXPORT __attribute__((visibility("default")))
@@ -66,6 +71,69 @@ typedef struct anneal_tensor anneal_tensor;     /* at::Tensor of the process's l
 typedef struct anneal_ctx anneal_ctx;           /* the host's, one per plugin and one per instance */
 typedef struct anneal_instance anneal_instance; /* the plugin's */
 typedef struct anneal_sink anneal_sink;         /* the host's: collects parameters or outputs */
+typedef struct anneal_op anneal_op;             /* the host's: an operation of libtorch, lives as long as the process */
+
+/* libtorch's own numbers of what operations take. */
+enum {
+  ANNEAL_U8 = 0,
+  ANNEAL_I8 = 1,
+  ANNEAL_I16 = 2,
+  ANNEAL_I32 = 3,
+  ANNEAL_I64 = 4,
+  ANNEAL_F16 = 5,
+  ANNEAL_F32 = 6,
+  ANNEAL_F64 = 7,
+  ANNEAL_BOOL = 11,
+  ANNEAL_BF16 = 15
+};
+enum { ANNEAL_CPU = 0, ANNEAL_CUDA = 1, ANNEAL_META = 14 };
+enum { ANNEAL_STRIDED = 0 };
+enum { ANNEAL_CONTIGUOUS = 0, ANNEAL_PRESERVE = 1, ANNEAL_CHANNELS_LAST = 2, ANNEAL_CHANNELS_LAST_3D = 3 };
+
+typedef enum anneal_tag {
+  ANNEAL_V_NONE = 0,     /* an optional argument that is left out */
+  ANNEAL_V_TENSOR = 1,   /* u.tensor */
+  ANNEAL_V_TENSORS = 2,  /* u.tensors, len of them; NULL where the list's elements are optional */
+  ANNEAL_V_BOOL = 3,     /* u.i, 0 or not */
+  ANNEAL_V_INT = 4,      /* u.i; also for a double, and for a list of ints */
+  ANNEAL_V_DOUBLE = 5,   /* u.d; also for a list of doubles */
+  ANNEAL_V_INTS = 6,     /* u.ints, len of them; also for a list of doubles or bools */
+  ANNEAL_V_DOUBLES = 7,  /* u.doubles, len of them */
+  ANNEAL_V_STR = 8,      /* u.str */
+  ANNEAL_V_DTYPE = 9,    /* u.i */
+  ANNEAL_V_DEVICE = 10,  /* u.device */
+  ANNEAL_V_LAYOUT = 11,  /* u.i */
+  ANNEAL_V_MEMORY_FORMAT = 12 /* u.i */
+} anneal_tag;
+
+/* An argument or a result of an operation. */
+typedef struct anneal_value {
+  uint32_t tag, len;
+  union {
+    anneal_tensor *tensor;
+    anneal_tensor *const *tensors;
+    int64_t i;
+    double d;
+    const int64_t *ints;
+    const double *doubles;
+    anneal_str str;
+    struct {
+      int32_t type, index; /* index -1: the current one */
+    } device;
+  } u;
+} anneal_value;
+
+typedef struct anneal_kwarg {
+  anneal_str name;
+  anneal_value value;
+} anneal_kwarg;
+
+typedef struct anneal_tensor_info {
+  size_t struct_size;                                /* set by the plugin; the host writes no further */
+  int32_t dtype, device_type, device_index, ndim;
+  const int64_t *sizes, *strides;                    /* ndim of each, as long as the handle lives */
+  int32_t requires_grad, is_meta;                    /* 0 is no. A meta tensor has no values. */
+} anneal_tensor_info;
 
 typedef struct anneal_host_api {
   size_t struct_size;
@@ -95,6 +163,31 @@ typedef struct anneal_host_api {
   /* [call, in forward] Hands over an embedding. `slot` is vector, crossattn, concat, cond_view or cond_motion; when
    * it is empty the rank decides: 2 vector, 3 crossattn, 4 or 5 concat. */
   anneal_status (*emit_output)(anneal_sink *sink, anneal_str slot, anneal_tensor *owned);
+
+  /* Since 1.1. A function of these that fails has called set_error itself, so a plugin may just return its status. */
+
+  /* [call] What a tensor is, without its values. */
+  anneal_status (*tensor_info)(anneal_ctx *ctx, const anneal_tensor *tensor, anneal_tensor_info *out);
+  /* [call, in forward] A copy of host memory in row-major order, where the call's parameters and inputs are. A meta
+   * tensor when those are meta tensors. The result is owned. */
+  anneal_status (*tensor_from_host)(anneal_ctx *ctx, const void *data, int32_t dtype, int32_t ndim,
+                                    const int64_t *sizes, anneal_tensor **out);
+  /* [call, in forward] Copies a tensor's values to host memory in row-major order; waits for a GPU. `bytes` must be
+   * the size of all values. */
+  anneal_status (*tensor_to_host)(anneal_ctx *ctx, const anneal_tensor *tensor, void *dst, size_t bytes);
+  /* [call] The operation of a name and an overload: "aten::add", "Tensor"; most have the overload "". Operations that
+   * write to an argument (add_, out=) or draw random numbers are refused: use the form that returns its result, and
+   * draw_normal. The operation lives as long as the process. */
+  anneal_status (*op_find)(anneal_ctx *ctx, const char *name, const char *overload, const anneal_op **out);
+  /* [call, in forward] Calls an operation. Arguments may be left out where the schema has a default; operations that
+   * take no tensor make their result where tensor_from_host would. `value_size` is sizeof(anneal_value) of the plugin.
+   * The first `num_results` results are written to `results`: handles in them are owned by the plugin, arrays and
+   * texts last until its next op_call. After a failure there are no results. */
+  anneal_status (*op_call)(anneal_ctx *ctx, const anneal_op *op, const anneal_value *args, size_t num_args,
+                           const anneal_kwarg *kwargs, size_t num_kwargs, size_t value_size, anneal_value *results,
+                           size_t num_results);
+  /* [call] Why the last of these functions failed in this call, or empty. Lasts until the next one fails. */
+  anneal_str (*last_error)(anneal_ctx *ctx);
 } anneal_host_api;
 
 /* A flag of declare_param: saved with the weights, never trained. */

@@ -2,10 +2,16 @@
 
 use std::ffi::{c_char, c_void};
 
+mod value;
+
+pub use value::{DeviceNumbers, Kwarg, OpCallFn, TensorInfo, Value, ValueData, tag};
+
 /// Structs of another major version must not be read.
 pub const ABI_MAJOR: u16 = 1;
 /// Counts the members added to structs since 1.0.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
+/// The [`ABI_MINOR`] that brought the host's operations.
+pub const ABI_MINOR_OPS: u16 = 1;
 
 /// The symbol a plugin exports, an [`EntryFn`].
 pub const ENTRY_SYMBOL: &std::ffi::CStr = c"anneal_plugin_entry_v1";
@@ -97,6 +103,8 @@ opaque! {
     Instance;
     /// The host's: collects parameters or outputs.
     Sink;
+    /// The host's: an operation of libtorch.
+    Op;
 }
 
 /// What the host lends a plugin.
@@ -130,6 +138,19 @@ pub struct HostApi {
     pub declare_param: Option<unsafe extern "C" fn(*mut Sink, Str, i32, *const i64, Str, u32) -> Status>,
     /// `sink, slot, owned`.
     pub emit_output: Option<unsafe extern "C" fn(*mut Sink, Str, *mut Tensor) -> Status>,
+    /// `ctx, tensor, out`; since 1.1, as all that follow.
+    pub tensor_info: Option<unsafe extern "C" fn(*mut Ctx, *const Tensor, *mut TensorInfo) -> Status>,
+    /// `ctx, data, dtype, ndim, sizes, out`.
+    pub tensor_from_host:
+        Option<unsafe extern "C" fn(*mut Ctx, *const c_void, i32, i32, *const i64, *mut *mut Tensor) -> Status>,
+    /// `ctx, tensor, dst, bytes`.
+    pub tensor_to_host: Option<unsafe extern "C" fn(*mut Ctx, *const Tensor, *mut c_void, usize) -> Status>,
+    /// `ctx, name, overload, out`.
+    pub op_find: Option<unsafe extern "C" fn(*mut Ctx, *const c_char, *const c_char, *mut *const Op) -> Status>,
+    /// `ctx, op, args, num_args, kwargs, num_kwargs, value_size, results, num_results`.
+    pub op_call: Option<OpCallFn>,
+    /// Why the last of these failed.
+    pub last_error: Option<unsafe extern "C" fn(*mut Ctx) -> Str>,
 }
 
 /// An entry of the batch.
@@ -272,7 +293,29 @@ mod tests {
             tensor_release,
             draw_normal,
             declare_param,
-            emit_output
+            emit_output,
+            tensor_info,
+            tensor_from_host,
+            tensor_to_host,
+            op_find,
+            op_call,
+            last_error
+        );
+        layout!(text, Value, "anneal_value", tag, len, u);
+        layout!(text, Kwarg, "anneal_kwarg", name, value);
+        layout!(
+            text,
+            TensorInfo,
+            "anneal_tensor_info",
+            struct_size,
+            dtype,
+            device_type,
+            device_index,
+            ndim,
+            sizes,
+            strides,
+            requires_grad,
+            is_meta
         );
         layout!(text, Input, "anneal_input", name, tensor, texts, num_texts);
         layout!(
@@ -320,6 +363,19 @@ mod tests {
             ("ANNEAL_E_PANIC", i64::from(status::PANIC)),
             ("ANNEAL_E_VERSION", i64::from(status::VERSION)),
             ("ANNEAL_E_INTERNAL", i64::from(status::INTERNAL)),
+            ("ANNEAL_V_NONE", i64::from(tag::NONE)),
+            ("ANNEAL_V_TENSOR", i64::from(tag::TENSOR)),
+            ("ANNEAL_V_TENSORS", i64::from(tag::TENSORS)),
+            ("ANNEAL_V_BOOL", i64::from(tag::BOOL)),
+            ("ANNEAL_V_INT", i64::from(tag::INT)),
+            ("ANNEAL_V_DOUBLE", i64::from(tag::DOUBLE)),
+            ("ANNEAL_V_INTS", i64::from(tag::INTS)),
+            ("ANNEAL_V_DOUBLES", i64::from(tag::DOUBLES)),
+            ("ANNEAL_V_STR", i64::from(tag::STR)),
+            ("ANNEAL_V_DTYPE", i64::from(tag::DTYPE)),
+            ("ANNEAL_V_DEVICE", i64::from(tag::DEVICE)),
+            ("ANNEAL_V_LAYOUT", i64::from(tag::LAYOUT)),
+            ("ANNEAL_V_MEMORY_FORMAT", i64::from(tag::MEMORY_FORMAT)),
         ];
         for (name, value) in constants {
             writeln!(text, "CHECK({name} == {value}, \"\");").unwrap();

@@ -12,6 +12,9 @@ pub mod abi;
 /// What a native plugin is written with.
 #[cfg(feature = "native")]
 pub mod native;
+/// What a native plugin is written with that brings a libtorch of its own.
+#[cfg(feature = "tch")]
+pub mod tch;
 /// WASM plugins: schedules, weightings and samplers.
 #[cfg(feature = "wasm")]
 pub mod wasm;

@@ -101,6 +101,40 @@ unsafe extern "C" {
         capacity: usize,
         num_outputs: *mut usize,
     ) -> c_int;
+    pub(crate) fn anneal_torch_op_find(name: *const c_char, overload: *const c_char, out: *mut *const c_void) -> c_int;
+    pub(crate) fn anneal_torch_op_call(
+        op: *const c_void,
+        device_type: c_int,
+        device_index: c_int,
+        args: *const c_void,
+        num_args: usize,
+        kwargs: *const c_void,
+        num_kwargs: usize,
+        value_size: usize,
+        results: *mut c_void,
+        num_results: usize,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_tensor_info(
+        tensor: *mut C_tensor,
+        dtype: *mut c_int,
+        device_type: *mut c_int,
+        device_index: *mut c_int,
+        rank: *mut c_int,
+        sizes: *mut *const i64,
+        strides: *mut *const i64,
+        requires_grad: *mut c_int,
+        is_meta: *mut c_int,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_from_host(
+        data: *const c_void,
+        dtype: c_int,
+        sizes: *const i64,
+        rank: usize,
+        device_type: c_int,
+        device_index: c_int,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    pub(crate) fn anneal_torch_to_host(tensor: *mut C_tensor, dst: *mut c_void, bytes: usize) -> c_int;
 }
 
 /// libtorch's number of a kind (`c10::ScalarType`), which tch keeps to itself.
@@ -134,7 +168,11 @@ pub(crate) fn check(code: c_int) -> Result<(), TorchError> {
     if code >= 0 {
         return Ok(());
     }
+    Err(TorchError(last_error()))
+}
+
+/// The text of the shim's last error on this thread.
+pub(crate) fn last_error() -> String {
     // SAFETY: the shim returns a NUL-terminated text of this thread that lives until its next call.
-    let text = unsafe { CStr::from_ptr(anneal_torch_last_error()) };
-    Err(TorchError(text.to_string_lossy().into_owned()))
+    unsafe { CStr::from_ptr(anneal_torch_last_error()) }.to_string_lossy().into_owned()
 }

@@ -16,6 +16,8 @@ pub mod conv;
 pub mod count;
 /// CUDA, loaded at run time.
 pub mod cuda;
+/// Operations by name, with plain values as arguments.
+pub mod dispatch;
 /// libtorch's default generators.
 pub mod generator;
 /// Whether autograd records.

@@ -1,14 +1,14 @@
 //! What an author writes: an embedder, its parameters, and what a call gives and takes.
 
-use tch::Tensor;
-
 use super::error::{Error, Result};
+use super::handle::Handle;
+use super::tensor::Tensor;
 use crate::config::Config;
 
-/// Batch entries to embeddings.
+/// Batch entries to embeddings, over tensors of the host or of a libtorch that the plugin brings with it.
 ///
 /// The host calls one function of an instance at a time, from any thread.
-pub trait Embedder: Sized + Send + 'static {
+pub trait Embedder<T: Handle = Tensor>: Sized + Send + 'static {
     /// Its settings: what a run config writes beside `plugin = "..."`.
     type Config: Config;
 
@@ -22,7 +22,7 @@ pub trait Embedder: Sized + Send + 'static {
     ///
     /// # Errors
     /// When an input does not fit, or libtorch refuses an operation.
-    fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs>;
+    fn forward(&self, call: &Call<'_, T>, inputs: &Inputs<'_, T>) -> Result<Outputs<T>>;
 }
 
 /// How the host fills a parameter before training, from the run's seed.
@@ -76,7 +76,7 @@ pub struct Param(usize);
 /// The parameters an embedder declares. The host owns them: it initialises, trains, averages and saves them.
 #[derive(Debug, Default)]
 pub struct Params {
-    pub(super) decls: Vec<ParamDecl>,
+    pub(crate) decls: Vec<ParamDecl>,
 }
 
 impl Params {
@@ -97,18 +97,18 @@ impl Params {
 }
 
 /// Where random numbers come from.
-pub(super) type Draw<'a> = dyn Fn(&str, &[i64]) -> Result<Tensor> + 'a;
+pub(crate) type Draw<'a, T> = dyn Fn(&str, &[i64]) -> Result<T> + 'a;
 
 /// What a call is about, beside its inputs.
-pub struct Call<'a> {
-    pub(super) num_scenes: i64,
-    pub(super) frames_per_scene: i64,
-    pub(super) training: bool,
-    pub(super) params: Vec<&'a Tensor>,
-    pub(super) draw: &'a Draw<'a>,
+pub struct Call<'a, T = Tensor> {
+    pub(crate) num_scenes: i64,
+    pub(crate) frames_per_scene: i64,
+    pub(crate) training: bool,
+    pub(crate) params: Vec<&'a T>,
+    pub(crate) draw: &'a Draw<'a, T>,
 }
 
-impl Call<'_> {
+impl<T> Call<'_, T> {
     /// Scenes in the batch, `b`.
     pub fn num_scenes(&self) -> i64 {
         self.num_scenes
@@ -128,7 +128,7 @@ impl Call<'_> {
     ///
     /// # Panics
     /// When `param` is another embedder's.
-    pub fn param(&self, param: Param) -> &Tensor {
+    pub fn param(&self, param: Param) -> &T {
         self.params[param.0]
     }
 
@@ -137,20 +137,20 @@ impl Call<'_> {
     ///
     /// # Errors
     /// When `shape[0]` is not a multiple of the number of scenes.
-    pub fn normal(&self, purpose: &str, shape: &[i64]) -> Result<Tensor> {
+    pub fn normal(&self, purpose: &str, shape: &[i64]) -> Result<T> {
         (self.draw)(purpose, shape)
     }
 }
 
 /// An entry of the batch.
 #[derive(Debug)]
-pub enum Input<'a> {
+pub enum Input<'a, T = Tensor> {
     /// A tensor.
     Tensor {
         /// Its name in the batch.
         name: String,
         /// Its values.
-        tensor: &'a Tensor,
+        tensor: &'a T,
     },
     /// Texts, one a scene.
     Texts {
@@ -161,7 +161,7 @@ pub enum Input<'a> {
     },
 }
 
-impl Input<'_> {
+impl<T> Input<'_, T> {
     /// Its name in the batch.
     pub fn name(&self) -> &str {
         match self {
@@ -173,7 +173,7 @@ impl Input<'_> {
     ///
     /// # Errors
     /// When it holds texts.
-    pub fn tensor(&self) -> Result<&Tensor> {
+    pub fn tensor(&self) -> Result<&T> {
         match self {
             Self::Tensor { tensor, .. } => Ok(tensor),
             Self::Texts { name, .. } => Err(Error::argument(format!("`{name}` holds texts, a tensor is wanted"))),
@@ -194,11 +194,11 @@ impl Input<'_> {
 
 /// The inputs of a call, in the order of `input_keys`.
 #[derive(Debug)]
-pub struct Inputs<'a>(pub(super) Vec<Input<'a>>);
+pub struct Inputs<'a, T = Tensor>(pub(crate) Vec<Input<'a, T>>);
 
-impl<'a> Inputs<'a> {
+impl<'a, T> Inputs<'a, T> {
     /// All inputs.
-    pub fn iter(&self) -> std::slice::Iter<'_, Input<'a>> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Input<'a, T>> {
         self.0.iter()
     }
 
@@ -206,7 +206,7 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// When there is not exactly one input, or it holds texts.
-    pub fn tensor(&self) -> Result<&Tensor> {
+    pub fn tensor(&self) -> Result<&T> {
         self.only()?.tensor()
     }
 
@@ -218,11 +218,11 @@ impl<'a> Inputs<'a> {
         self.only()?.texts()
     }
 
-    fn only(&self) -> Result<&Input<'a>> {
+    fn only(&self) -> Result<&Input<'a, T>> {
         match self.0.as_slice() {
             [input] => Ok(input),
             several => {
-                let names: Vec<&str> = several.iter().map(Input::name).collect();
+                let names: Vec<&str> = several.iter().map(|input| input.name()).collect();
                 Err(Error::argument(format!("wants one input, got {}: {}", names.len(), names.join(", "))))
             }
         }
@@ -258,31 +258,37 @@ impl Slot {
 }
 
 /// The embeddings of a call.
-#[derive(Debug, Default)]
-pub struct Outputs(pub(super) Vec<(Option<Slot>, Tensor)>);
+#[derive(Debug)]
+pub struct Outputs<T = Tensor>(pub(crate) Vec<(Option<Slot>, T)>);
 
-impl Outputs {
+impl<T> Default for Outputs<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Outputs<T> {
     /// An embedding whose rank says where it goes: 2 vector, 3 crossattn, 4 or 5 concat.
-    pub fn by_rank(embedding: Tensor) -> Self {
+    pub fn by_rank(embedding: T) -> Self {
         Self(vec![(None, embedding)])
     }
 
     /// An embedding for a slot.
-    pub fn to(slot: Slot, embedding: Tensor) -> Self {
+    pub fn to(slot: Slot, embedding: T) -> Self {
         Self(vec![(Some(slot), embedding)])
     }
 
     /// One more embedding, for a slot.
     #[must_use]
-    pub fn and(mut self, slot: Slot, embedding: Tensor) -> Self {
+    pub fn and(mut self, slot: Slot, embedding: T) -> Self {
         self.0.push((Some(slot), embedding));
         self
     }
 }
 
-impl FromIterator<Tensor> for Outputs {
+impl<T> FromIterator<T> for Outputs<T> {
     /// Embeddings whose ranks say where they go.
-    fn from_iter<I: IntoIterator<Item = Tensor>>(embeddings: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = T>>(embeddings: I) -> Self {
         Self(embeddings.into_iter().map(|embedding| (None, embedding)).collect())
     }
 }

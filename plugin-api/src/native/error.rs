@@ -72,16 +72,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<tch::TchError> for Error {
-    fn from(error: tch::TchError) -> Self {
-        let text = match error {
-            tch::TchError::Torch(text) => text,
-            other => other.to_string(),
-        };
-        Self::new(ErrorKind::Torch, format!("libtorch: {}", without_backtrace(&text)))
-    }
-}
-
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::config(error.path, error.message)
@@ -90,7 +80,7 @@ impl From<ConfigError> for Error {
 
 /// The text of a libtorch error up to its C++ backtrace, which is long and says nothing to the reader. `text` may be
 /// escaped, as `unwrap` prints it.
-pub(super) fn without_backtrace(text: &str) -> &str {
+pub(crate) fn without_backtrace(text: &str) -> &str {
     let end = ["\nException raised from", "\\nException raised from"].iter().filter_map(|mark| text.find(mark)).min();
     text[..end.unwrap_or(text.len())].trim_end()
 }
@@ -102,8 +92,7 @@ mod tests {
     #[test]
     fn a_libtorch_error_is_its_first_lines() {
         let text = "mat1 and mat2 shapes cannot be multiplied\nException raised from meta at x.cpp:210\nframe #0: ...";
-        let error = Error::from(tch::TchError::Torch(text.to_owned()));
-        assert_eq!(error.message, "libtorch: mat1 and mat2 shapes cannot be multiplied");
+        assert_eq!(without_backtrace(text), "mat1 and mat2 shapes cannot be multiplied");
         assert_eq!(without_backtrace("a\\nException raised from b"), "a");
         assert_eq!(without_backtrace("two\nlines"), "two\nlines");
     }

@@ -1,6 +1,7 @@
 //! From the C functions that the host calls to an author's embedders.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, size_of};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -8,11 +9,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
-use tch::Tensor;
 
-use super::embedder::{Call, Embedder, Input, Inputs, Outputs, ParamDecl, Params};
+use super::embedder::{Call, Embedder, Input, Inputs, ParamDecl, Params};
 use super::error::{Error, ErrorKind, Result};
-use super::host::{self, InCall, host};
+use super::handle::Handle;
+use super::host::{self, Host, InCall, host};
 use super::panics;
 use crate::abi::{self, Ctx, EmbedderV1, HostApi, PluginApi, Sink, Status, Str, status};
 use crate::config::{Config, ConfigError};
@@ -24,38 +25,46 @@ pub struct Entry {
     schema: fn() -> Value,
     check: fn(&Map<String, Value>) -> Vec<ConfigError>,
     create: fn(&Map<String, Value>) -> Result<Instance>,
+    torch_version: &'static str,
+    abi_minor_min: u16,
 }
 
 impl Entry {
     /// The embedder `E` under a name.
-    pub const fn embedder<E: Embedder>(name: &'static str) -> Self {
-        Self { name, schema: E::Config::schema, check: check::<E>, create: create::<E> }
+    pub const fn embedder<E: Embedder<T>, T: Handle>(name: &'static str) -> Self {
+        Self {
+            name,
+            schema: E::Config::schema,
+            check: check::<E, T>,
+            create: create::<E, T>,
+            torch_version: T::TORCH_VERSION,
+            abi_minor_min: T::ABI_MINOR_MIN,
+        }
     }
 }
 
-fn check<E: Embedder>(settings: &Map<String, Value>) -> Vec<ConfigError> {
+fn check<E: Embedder<T>, T: Handle>(settings: &Map<String, Value>) -> Vec<ConfigError> {
     E::Config::from_map(settings).err().unwrap_or_default()
 }
 
-fn create<E: Embedder>(settings: &Map<String, Value>) -> Result<Instance> {
+fn create<E: Embedder<T>, T: Handle>(settings: &Map<String, Value>) -> Result<Instance> {
     let settings = E::Config::from_map(settings).map_err(|errors| match errors.into_iter().next() {
         Some(error) => Error::from(error),
         None => Error::config("", "the settings are wrong"),
     })?;
     let mut params = Params::default();
-    let embedder = Box::new(E::new(settings, &mut params)?);
+    let embedder = Box::new(Over(E::new(settings, &mut params)?, PhantomData::<fn() -> T>));
     Ok(Instance { embedder, decls: params.decls, poisoned: AtomicBool::new(false) })
 }
 
 trait Forward: Send {
-    fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs>;
+    /// # Safety
+    /// `call` and `outputs` must be those of the running `forward`.
+    unsafe fn forward(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()>;
 }
 
-impl<E: Embedder> Forward for E {
-    fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        Embedder::forward(self, call, inputs)
-    }
-}
+/// An embedder, with the tensors it computes with.
+struct Over<E, T>(E, PhantomData<fn() -> T>);
 
 /// What the host holds as `anneal_instance`.
 pub struct Instance {
@@ -104,9 +113,9 @@ fn describe(entries: &'static [Entry]) -> &'static Plugin {
             struct_size: size_of::<PluginApi>(),
             abi_major: abi::ABI_MAJOR,
             abi_minor_built: abi::ABI_MINOR,
-            abi_minor_min: 0,
+            abi_minor_min: entries.iter().map(|entry| entry.abi_minor_min).max().unwrap_or(0),
             reserved: [0; 5],
-            torch_version: Str::new(env!("ANNEAL_TORCH_VERSION")),
+            torch_version: Str::new(entries.iter().map(|entry| entry.torch_version).max().unwrap_or("")),
             descriptor_json: Str::new(&descriptor),
             init: Some(init),
             get_extension: Some(get_extension),
@@ -217,54 +226,60 @@ unsafe extern "C" fn forward(instance: *mut abi::Instance, call: *const abi::Cal
     code
 }
 
+/// # Safety
+/// `call` and `outputs` must be those of the running `forward`.
+unsafe fn run(instance: &Instance, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
+    if call.num_params != instance.decls.len() {
+        let message = format!("{} parameters were declared, {} came", instance.decls.len(), call.num_params);
+        return Err(Error::new(ErrorKind::Internal, message));
+    }
+    // SAFETY: as the caller promises.
+    unsafe { instance.embedder.forward(host()?, call, outputs) }
+}
+
 /// A handle of the host as a tensor that is not freed here.
 ///
 /// # Safety
 /// `handle` must be a live tensor of the process's libtorch, and outlive the result.
-unsafe fn borrow(handle: *const abi::Tensor) -> ManuallyDrop<Tensor> {
+unsafe fn borrow<T: Handle>(handle: *const abi::Tensor) -> ManuallyDrop<T> {
     // SAFETY: as the caller promises.
-    ManuallyDrop::new(unsafe { Tensor::from_ptr(handle.cast_mut().cast()) })
+    ManuallyDrop::new(unsafe { T::from_handle(handle.cast_mut()) })
 }
 
-/// # Safety
-/// `call` and `outputs` must be those of the running `forward`.
-unsafe fn run(instance: &Instance, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
-    let host = host()?;
-    // SAFETY: the host lists `num_params` live handles.
-    let params: Vec<_> = (0..call.num_params).map(|i| unsafe { borrow(*call.params.add(i)) }).collect();
-    if params.len() != instance.decls.len() {
-        let message = format!("{} parameters were declared, {} came", instance.decls.len(), params.len());
-        return Err(Error::new(ErrorKind::Internal, message));
-    }
-    // SAFETY: the host lists `num_inputs` inputs, `input_size` bytes apart.
-    let raw: Vec<&abi::Input> =
-        (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
-    // SAFETY: an input's tensor is null or a live handle.
-    let tensors: Vec<_> =
-        raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow(input.tensor) })).collect();
-    let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
-        // SAFETY: the host's texts outlive the call.
-        let name = unsafe { input.name.to_text() };
-        match tensor {
-            Some(tensor) => Input::Tensor { name, tensor },
-            // SAFETY: as above.
-            None => Input::Texts {
-                name,
-                texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect(),
-            },
+impl<E: Embedder<T>, T: Handle> Forward for Over<E, T> {
+    unsafe fn forward(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
+        // SAFETY: the host lists `num_params` live handles.
+        let params: Vec<_> = (0..call.num_params).map(|i| unsafe { borrow::<T>(*call.params.add(i)) }).collect();
+        // SAFETY: the host lists `num_inputs` inputs, `input_size` bytes apart.
+        let raw: Vec<&abi::Input> =
+            (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
+        // SAFETY: an input's tensor is null or a live handle.
+        let tensors: Vec<_> =
+            raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow::<T>(input.tensor) })).collect();
+        let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
+            // SAFETY: the host's texts outlive the call.
+            let name = unsafe { input.name.to_text() };
+            match tensor {
+                Some(tensor) => Input::Tensor { name, tensor: &**tensor },
+                // SAFETY: as above.
+                None => Input::Texts {
+                    name,
+                    texts: (0..input.num_texts).map(|i| unsafe { (*input.texts.add(i)).to_text() }).collect(),
+                },
+            }
+        });
+        let inputs = Inputs(inputs.collect());
+        let draw = |purpose: &str, shape: &[i64]| host.draw_normal(call.ctx, purpose, shape);
+        let call = Call {
+            num_scenes: call.num_scenes,
+            frames_per_scene: call.frames_per_scene,
+            training: call.flags & abi::CALL_TRAINING != 0,
+            params: params.iter().map(|param| &**param).collect(),
+            draw: &draw,
+        };
+        for (slot, embedding) in self.0.forward(&call, &inputs)?.0 {
+            host.emit(outputs, slot, embedding)?;
         }
-    });
-    let inputs = Inputs(inputs.collect());
-    let draw = |purpose: &str, shape: &[i64]| host.draw_normal(call.ctx, purpose, shape);
-    let call = Call {
-        num_scenes: call.num_scenes,
-        frames_per_scene: call.frames_per_scene,
-        training: call.flags & abi::CALL_TRAINING != 0,
-        params: params.iter().map(|param| &**param).collect(),
-        draw: &draw,
-    };
-    for (slot, embedding) in instance.embedder.forward(&call, &inputs)?.0 {
-        host.emit(outputs, slot, embedding)?;
+        Ok(())
     }
-    Ok(())
 }

@@ -1,14 +1,12 @@
 //! The host as a plugin sees it: error texts, log lines, random numbers, and where parameters and outputs go.
 
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::OnceLock;
 
-use tch::Tensor;
-
 use super::embedder::{ParamDecl, Slot};
 use super::error::{Error, ErrorKind, Result};
+use super::handle::Handle;
 use crate::abi::{self, Ctx, HostApi, Sink, Status, Str, status};
 
 /// How important a line of the log is.
@@ -75,7 +73,7 @@ static HOST: OnceLock<Host> = OnceLock::new();
 
 /// The host's table and the plugin's context, as `init` received them.
 pub(super) struct Host {
-    api: *const HostApi,
+    pub(super) api: *const HostApi,
     plugin_ctx: *mut Ctx,
 }
 
@@ -97,12 +95,12 @@ pub(super) fn host() -> Result<&'static Host> {
     HOST.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the host did not call init"))
 }
 
-fn too_old(function: &str) -> Error {
+pub(super) fn too_old(function: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("this host has no `{function}`"))
 }
 
 impl Host {
-    fn ctx(&self) -> *mut Ctx {
+    pub(super) fn ctx(&self) -> *mut Ctx {
         let current = CURRENT.get();
         if current.is_null() { self.plugin_ctx } else { current }
     }
@@ -118,7 +116,7 @@ impl Host {
     }
 
     /// Random numbers from the streams of the scenes in the call.
-    pub(super) fn draw_normal(&self, ctx: *mut Ctx, purpose: &str, shape: &[i64]) -> Result<Tensor> {
+    pub(super) fn draw_normal<T: Handle>(&self, ctx: *mut Ctx, purpose: &str, shape: &[i64]) -> Result<T> {
         let mut out = ptr::null_mut();
         // SAFETY: called inside forward with its context; sizes and purpose outlive the call.
         let code = unsafe {
@@ -130,7 +128,7 @@ impl Host {
             return Err(Error::argument(format!("the host refused random numbers of shape {shape:?} for `{purpose}`")));
         }
         // SAFETY: the host hands over a live handle of the process's libtorch.
-        Ok(unsafe { Tensor::from_ptr(out.cast()) })
+        Ok(unsafe { T::from_handle(out) })
     }
 
     pub(super) fn declare(&self, sink: *mut Sink, decl: &ParamDecl) -> Result<()> {
@@ -151,13 +149,12 @@ impl Host {
         ))
     }
 
-    pub(super) fn emit(&self, sink: *mut Sink, slot: Option<Slot>, tensor: Tensor) -> Result<()> {
+    pub(super) fn emit<T: Handle>(&self, sink: *mut Sink, slot: Option<Slot>, tensor: T) -> Result<()> {
         let slot = slot.map_or("", Slot::name);
-        let mut tensor = ManuallyDrop::new(tensor);
         // SAFETY: called inside forward with its sink; the handle is ours to give, and the host takes it in any case.
         let code = unsafe {
             let emit = abi::member!(self.api, HostApi, emit_output).ok_or_else(|| too_old("emit_output"))?;
-            emit(sink, Str::new(slot), tensor.as_mut_ptr().cast())
+            emit(sink, Str::new(slot), tensor.into_handle())
         };
         if code == status::OK {
             return Ok(());

@@ -1,6 +1,6 @@
 //! `class`: a learned row for each class.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// A table of `n_classes` rows, of which each label takes one.
 #[derive(Config)]
@@ -22,7 +22,7 @@ pub struct Class {
     settings: Settings,
 }
 
-impl Embedder for Class {
+impl Embedder<Tensor> for Class {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -63,7 +63,7 @@ impl Class {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

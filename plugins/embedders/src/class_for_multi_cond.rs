@@ -1,6 +1,6 @@
 //! `class-for-multi-cond`: a learned row for the first of several labels.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::class::{Class, Settings};
 
@@ -8,7 +8,7 @@ use crate::class::{Class, Settings};
 /// arguments it calls it with.
 pub struct ClassForMultiCond(Class);
 
-impl Embedder for ClassForMultiCond {
+impl Embedder<Tensor> for ClassForMultiCond {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -29,7 +29,7 @@ impl Embedder for ClassForMultiCond {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// Coordinates in `[-1, 1]` become sines and cosines of doubling frequency.
 #[derive(Config)]
@@ -23,7 +23,7 @@ pub struct Fourier {
     settings: Settings,
 }
 
-impl Embedder for Fourier {
+impl Embedder<Tensor> for Fourier {
     type Config = Settings;
 
     fn new(settings: Settings, _: &mut Params) -> Result<Self> {
@@ -65,7 +65,7 @@ impl Fourier {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;
@@ -90,14 +90,14 @@ mod tests {
         assert_eq!(got.size(), [1, 3, 1, 2]);
         assert!((got.double_value(&[0, 0, 0, 0]) + 0.375).abs() < 1e-6);
         assert!((got.double_value(&[0, 1, 0, 1]) - (0.375 * PI).sin()).abs() < 1e-6);
-        let odd = Tensor::zeros([1, 1, 3, 4], (Kind::Float, plugin_api::native::tch::Device::Cpu));
+        let odd = Tensor::zeros([1, 1, 3, 4], (Kind::Float, plugin_api::tch::Device::Cpu));
         let error = Fixture::<Fourier>::new(json!({ "pool": 2 })).unwrap().train(&[&odd]).unwrap_err();
         assert!(error.to_string().contains("multiples of 2"), "{error}");
     }
 
     #[test]
     fn pictures_keep_their_pixels() {
-        let input = Tensor::zeros([2, 6, 4, 5], (Kind::Float, plugin_api::native::tch::Device::Cpu));
+        let input = Tensor::zeros([2, 6, 4, 5], (Kind::Float, plugin_api::tch::Device::Cpu));
         assert_eq!(embedded(json!({}), &input).size(), [2, 54, 4, 5]);
         assert_eq!(embedded(json!({ "include_input": false, "octaves": 1 }), &input).size(), [2, 12, 4, 5]);
     }

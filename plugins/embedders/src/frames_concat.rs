@@ -1,6 +1,6 @@
 //! `frames-concat`: conditioning frames as channels of the network's input, with noise augmentation.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::scalar::sinusoids;
 
@@ -55,7 +55,7 @@ pub struct FramesConcat {
     settings: Settings,
 }
 
-impl Embedder for FramesConcat {
+impl Embedder<Tensor> for FramesConcat {
     type Config = Settings;
 
     fn new(settings: Settings, _: &mut Params) -> Result<Self> {
@@ -106,8 +106,7 @@ impl FramesConcat {
             return Ok(Some((call.normal("sigma", &[call.num_scenes()])? * std + mean).exp()));
         }
         let fixed = noise_sigma.or(noise_p_mean.and(Some(SAMPLING_SIGMA)));
-        Ok(fixed
-            .map(|sigma| Tensor::full([call.num_scenes()], sigma, (Kind::Float, plugin_api::native::tch::Device::Cpu))))
+        Ok(fixed.map(|sigma| Tensor::full([call.num_scenes()], sigma, (Kind::Float, plugin_api::tch::Device::Cpu))))
     }
 }
 
@@ -118,8 +117,8 @@ fn repeat(rows: &Tensor, times: i64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

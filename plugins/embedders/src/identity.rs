@@ -1,6 +1,6 @@
 //! `identity`: batch entries that are embeddings already.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// Nothing to set.
 #[derive(Config)]
@@ -9,7 +9,7 @@ pub struct Settings {}
 /// Upstream's `IdentityEncoder`.
 pub struct Identity;
 
-impl Embedder for Identity {
+impl Embedder<Tensor> for Identity {
     type Config = Settings;
 
     fn new(_: Settings, _: &mut Params) -> Result<Self> {
@@ -26,8 +26,8 @@ impl Embedder for Identity {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

@@ -8,7 +8,7 @@ mod identity;
 mod spatial_rescaler;
 mod fourier;
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 export_plugin! {
     embedder "scalar" => scalar::Scalar,
@@ -23,11 +23,11 @@ export_plugin! {
 #[cfg(test)]
 mod tests {
     use plugin_api::config::assert_schema;
-    use plugin_api::native::prelude::*;
+    use plugin_api::tch::prelude::*;
 
     use super::*;
 
-    fn check<E: Embedder>(name: &str) {
+    fn check<E: Embedder<Tensor>>(name: &str) {
         assert_schema(&E::Config::schema(), format!("{}/schema/{name}.json", env!("CARGO_MANIFEST_DIR")));
     }
 

@@ -1,6 +1,6 @@
 //! `scalar`: numbers (fps, motion bucket, noise level, angles) as sinusoids.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// Each number becomes `dim` cosines and sines of it, over frequencies from 1 down to `1/max_period`.
 #[derive(Config)]
@@ -18,7 +18,7 @@ pub struct Scalar {
     settings: Settings,
 }
 
-impl Embedder for Scalar {
+impl Embedder<Tensor> for Scalar {
     type Config = Settings;
 
     fn new(settings: Settings, _: &mut Params) -> Result<Self> {
@@ -58,7 +58,7 @@ pub fn sinusoids(numbers: &Tensor, dim: i64, max_period: f64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;
@@ -80,9 +80,8 @@ mod tests {
         let outputs = fixture.sample(&[&Tensor::from_slice(&[1_i64, 2])]).unwrap();
         let expected = Tensor::from_slice2(&[[1_f32.cos(), 1_f32.sin(), 0.0], [2_f32.cos(), 2_f32.sin(), 0.0]]);
         assert!(outputs[0].1.allclose(&expected, 1e-5, 1e-6, false));
-        let error = fixture
-            .sample(&[&Tensor::zeros([1, 2, 3], (Kind::Float, plugin_api::native::tch::Device::Cpu))])
-            .unwrap_err();
+        let error =
+            fixture.sample(&[&Tensor::zeros([1, 2, 3], (Kind::Float, plugin_api::tch::Device::Cpu))]).unwrap_err();
         assert!(error.message.contains("[1, 2, 3]"), "{error}");
     }
 }

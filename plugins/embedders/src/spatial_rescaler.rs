@@ -1,6 +1,6 @@
 //! `spatial-rescaler`: images or clips, resized in stages, and mapped to other channels if asked.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// Images are resized `n_stages` times by `multiplier`.
 #[derive(Config)]
@@ -69,7 +69,7 @@ pub struct SpatialRescaler {
     mapper: Option<(Param, Option<Param>)>,
 }
 
-impl Embedder for SpatialRescaler {
+impl Embedder<Tensor> for SpatialRescaler {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -135,8 +135,8 @@ impl SpatialRescaler {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

@@ -1,6 +1,6 @@
 //! `byt5`: texts, byte by byte, by ByT5's encoder.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::{named, one_of};
 use crate::t5_model::{T5Encoder, T5Sizes};
@@ -75,7 +75,7 @@ pub struct ByT5 {
     max_length: i64,
 }
 
-impl Embedder for ByT5 {
+impl Embedder<Tensor> for ByT5 {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -106,7 +106,7 @@ impl Embedder for ByT5 {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! `clip-t5`: texts by CLIP's and by T5's encoder, side by side in the context.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::clip_text_model::{Clip, ClipText, ClipTextModel};
 use crate::named::one_of;
@@ -66,7 +66,7 @@ pub struct ClipT5 {
     t5_tokens: Tokens,
 }
 
-impl Embedder for ClipT5 {
+impl Embedder<Tensor> for ClipT5 {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -113,7 +113,7 @@ impl Embedder for ClipT5 {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

@@ -1,6 +1,6 @@
 //! `clip-text`: texts by CLIP's text transformer, at the keys of the transformers library.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::clip_text_model::{Clip, ClipText, ClipTextModel};
 use crate::named::one_of;
@@ -84,7 +84,7 @@ pub struct ClipTextEmbedder {
     always_return_pooled: bool,
 }
 
-impl Embedder for ClipTextEmbedder {
+impl Embedder<Tensor> for ClipTextEmbedder {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -124,7 +124,7 @@ impl Embedder for ClipTextEmbedder {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

@@ -1,7 +1,7 @@
 //! CLIP's text transformer as the transformers library writes it.
 
-use plugin_api::native::prelude::*;
-use plugin_api::native::tch::Device;
+use plugin_api::tch::Device;
+use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm, Linear, attention};
 use crate::named::named;

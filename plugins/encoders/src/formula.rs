@@ -1,11 +1,11 @@
 //! Parameters by formula, so that another program can have the same ones.
 
-use plugin_api::native::prelude::*;
-use plugin_api::native::tch::Device;
-use plugin_api::native::testing::Fixture;
+use plugin_api::tch::Device;
+use plugin_api::tch::prelude::*;
+use plugin_api::tch::testing::Fixture;
 
 /// Fills the `i`th parameter in order of names with `0.4*sin(0.3*i + 0.7*j)` at its `j`th value; norms start from 1.
-pub fn fill<E: Embedder>(fixture: &mut Fixture<E>) {
+pub fn fill<E: Embedder<Tensor>>(fixture: &mut Fixture<E>) {
     let mut decls = fixture.declared().to_vec();
     decls.sort_by(|a, b| a.name.cmp(&b.name));
     for (i, decl) in decls.iter().enumerate() {

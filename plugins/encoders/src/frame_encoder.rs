@@ -4,7 +4,7 @@ use anneal_nn::Path;
 use anneal_nn::autoencoder::{CoderConfig, DiagonalGaussian, Encoder};
 use anneal_nn::layers::{Conv, ConvConfig};
 use plugin_api::config::Setting;
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::nn_params::Declared;
 use crate::tree::Tree;

@@ -1,6 +1,6 @@
 //! `gaussian-encoder`: images as samples of a Gaussian whose moments an encoder gives.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::frame_encoder::{EncoderSizes, FrameEncoder};
 use crate::tree::Tree;
@@ -21,7 +21,7 @@ pub struct GaussianEncoder {
     settings: Settings,
 }
 
-impl Embedder for GaussianEncoder {
+impl Embedder<Tensor> for GaussianEncoder {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -43,8 +43,8 @@ impl Embedder for GaussianEncoder {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! Layers over declared parameters: one operation each.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::tree::Tree;
 

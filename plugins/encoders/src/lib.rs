@@ -28,7 +28,7 @@ mod low_scale_encoder;
 #[cfg(test)]
 mod formula;
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 export_plugin! {
     embedder "open-clip-image" => open_clip_image::OpenClipImage,
@@ -47,11 +47,11 @@ export_plugin! {
 #[cfg(test)]
 mod tests {
     use plugin_api::config::assert_schema;
-    use plugin_api::native::prelude::*;
+    use plugin_api::tch::prelude::*;
 
     use super::*;
 
-    fn check<E: Embedder>(name: &str) {
+    fn check<E: Embedder<Tensor>>(name: &str) {
         assert_schema(&E::Config::schema(), format!("{}/schema/{name}.json", env!("CARGO_MANIFEST_DIR")));
     }
 

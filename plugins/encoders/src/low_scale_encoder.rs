@@ -1,6 +1,6 @@
 //! `low-scale-encoder`: small images as noised latents, for a network that enlarges them.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::frame_encoder::{EncoderSizes, FrameEncoder, Latent};
 use crate::tree::Tree;
@@ -67,7 +67,7 @@ fn factors(settings: &Settings) -> Vec<(f64, f64)> {
     (0..settings.timesteps).map(step).collect()
 }
 
-impl Embedder for LowScaleEncoder {
+impl Embedder<Tensor> for LowScaleEncoder {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -103,8 +103,8 @@ impl Embedder for LowScaleEncoder {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

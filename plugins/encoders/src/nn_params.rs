@@ -1,7 +1,7 @@
 //! Layers of anneal-nn over parameters that the host owns.
 
 use anneal_nn::{Init as NnInit, ParamKind, Params as NnParams, Path};
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::tree::Tree;
 

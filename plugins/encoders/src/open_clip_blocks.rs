@@ -1,6 +1,6 @@
 //! The transformer that open_clip's towers share.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm, Linear, attention};
 use crate::tree::Tree;

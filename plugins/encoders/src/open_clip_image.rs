@@ -1,6 +1,6 @@
 //! `open-clip-image`: images by open_clip's vision transformer.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
@@ -65,7 +65,7 @@ pub struct OpenClipImage {
     settings: Settings,
 }
 
-impl Embedder for OpenClipImage {
+impl Embedder<Tensor> for OpenClipImage {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -163,8 +163,8 @@ pub fn drop_rows(call: &Call<'_>, purpose: &str, value: &Tensor, rate: f64) -> R
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

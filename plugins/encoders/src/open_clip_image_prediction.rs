@@ -1,6 +1,6 @@
 //! `open-clip-image-prediction`: conditioning frames as a context of CLIP embeddings, for each frame of a clip.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
@@ -42,7 +42,7 @@ pub struct OpenClipImagePrediction {
     settings: Settings,
 }
 
-impl Embedder for OpenClipImagePrediction {
+impl Embedder<Tensor> for OpenClipImagePrediction {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -72,8 +72,8 @@ impl Embedder for OpenClipImagePrediction {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::Device;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

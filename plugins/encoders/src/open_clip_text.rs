@@ -1,6 +1,6 @@
 //! `open-clip-text`: texts by open_clip's text transformer.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
@@ -35,7 +35,7 @@ pub struct OpenClipText {
     layer: Layer,
 }
 
-impl Embedder for OpenClipText {
+impl Embedder<Tensor> for OpenClipText {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -60,7 +60,7 @@ impl Embedder for OpenClipText {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;
@@ -77,7 +77,7 @@ mod tests {
             for name in fixture.declared().iter().map(|decl| decl.name.clone()).collect::<Vec<_>>() {
                 let param = fixture.param(&name);
                 let count = param.numel() as i64;
-                let values = Tensor::arange(count, (Kind::Float, plugin_api::native::tch::Device::Cpu));
+                let values = Tensor::arange(count, (Kind::Float, plugin_api::tch::Device::Cpu));
                 *param = (values * 0.7).sin().reshape(param.size());
             }
             fixture.sample(&[&Tensor::from_slice(&ids).reshape([1, 4])]).unwrap().remove(0).1.get(0)

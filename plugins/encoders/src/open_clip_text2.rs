@@ -1,6 +1,6 @@
 //! `open-clip-text2`: texts by open_clip's text transformer, with the embedding of the whole text if asked.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
@@ -45,7 +45,7 @@ pub struct OpenClipText2 {
     settings: Settings,
 }
 
-impl Embedder for OpenClipText2 {
+impl Embedder<Tensor> for OpenClipText2 {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -92,7 +92,7 @@ pub fn at_positions(tokens: &Tensor, positions: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

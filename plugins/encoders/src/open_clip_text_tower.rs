@@ -1,6 +1,6 @@
 //! open_clip's text transformer.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm};
 use crate::open_clip_blocks::{Block, EPS, Sizes};
@@ -108,7 +108,7 @@ impl TextTower {
     }
 
     /// Where the token ids of a call must be.
-    pub fn device(&self, call: &Call<'_>) -> plugin_api::native::tch::Device {
+    pub fn device(&self, call: &Call<'_>) -> plugin_api::tch::Device {
         call.param(self.token_embedding).device()
     }
 

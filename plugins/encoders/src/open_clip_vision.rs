@@ -1,6 +1,6 @@
 //! open_clip's vision transformer.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm};
 use crate::open_clip_blocks::{Block, EPS, Sizes};

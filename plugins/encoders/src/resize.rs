@@ -1,6 +1,6 @@
 //! Images to what CLIP was trained on: 224 by 224 pixels, normalised.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// Rows and columns of CLIP's images.
 pub const IMAGE_SIZE: i64 = 224;
@@ -73,7 +73,7 @@ fn blur(images: &Tensor, axis: usize, factor: f64) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::tch::Device;
+    use plugin_api::tch::Device;
 
     use super::*;
 

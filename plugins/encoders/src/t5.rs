@@ -1,6 +1,6 @@
 //! `t5`: texts by T5's encoder.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 use crate::named::{named, one_of};
 use crate::t5_model::{T5Encoder, T5Sizes};
@@ -62,7 +62,7 @@ pub struct T5 {
     tokens: Tokens,
 }
 
-impl Embedder for T5 {
+impl Embedder<Tensor> for T5 {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -84,7 +84,7 @@ impl Embedder for T5 {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::json;
 
     use super::*;

@@ -1,8 +1,8 @@
 //! Texts to token ids.
 
 use plugin_api::config::{Bounds, Setting, Value};
-use plugin_api::native::prelude::*;
-use plugin_api::native::tch::Device;
+use plugin_api::tch::Device;
+use plugin_api::tch::prelude::*;
 use tokenizers::{Tokenizer, TruncationParams};
 
 /// A `tokenizer.json` as the tokenizers library writes it; the host makes the path absolute and sees that it is there.

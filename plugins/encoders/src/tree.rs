@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// A place in the tree of an encoder's parameters; paths are upstream's state-dict keys.
 pub struct Tree<'a> {

@@ -1,6 +1,6 @@
 //! Uniform draws, made of the normal numbers that the host draws.
 
-use plugin_api::native::prelude::*;
+use plugin_api::tch::prelude::*;
 
 /// A whole number from 0 to below `count` for each row, `[rows]`: the place of a normal number among all of them.
 ///

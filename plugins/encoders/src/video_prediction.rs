@@ -1,8 +1,8 @@
 //! `video-prediction-with-encoder`: conditioning frames as latents, with noise augmentation.
 
 use anneal_nn::layers::timestep_embedding;
-use plugin_api::native::prelude::*;
-use plugin_api::native::tch::Device;
+use plugin_api::tch::Device;
+use plugin_api::tch::prelude::*;
 
 use crate::frame_encoder::{EncoderSizes, FrameEncoder, Latent};
 use crate::tree::Tree;
@@ -89,7 +89,7 @@ pub struct VideoPrediction {
     settings: Settings,
 }
 
-impl Embedder for VideoPrediction {
+impl Embedder<Tensor> for VideoPrediction {
     type Config = Settings;
 
     fn new(settings: Settings, params: &mut Params) -> Result<Self> {
@@ -160,7 +160,7 @@ fn repeat(rows: &Tensor, times: i64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::native::testing::Fixture;
+    use plugin_api::tch::testing::Fixture;
     use serde_json::{Value, json};
 
     use super::*;

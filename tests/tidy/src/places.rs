@@ -5,11 +5,12 @@ use crate::repository::{Finding, Repository};
 
 /// Where `unsafe` lives: the shim over libtorch, the loader of native plugins, the glue of the plugin interface, and
 /// plugins that misbehave on purpose.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "host/torch/",
     "host/engine/src/plugin/native",
     "plugin-api/src/abi",
     "plugin-api/src/native",
+    "plugin-api/src/tch",
     "plugin-api/src/wasm",
     "tests/plugins/",
 ];

@@ -92,11 +92,53 @@ fn a_plugin_in_c_reports_its_own_errors() {
     assert_eq!(error.to_string(), "test.plain/white: create: takes no settings");
 }
 
+/// The example of plugin-api, compiled into a plugin directory.
+fn class_in_c() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("test.class-c");
+    fs::create_dir_all(folder.join("schema")).unwrap();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugin-api");
+    for file in ["plugin.toml", "schema/class-c.json"] {
+        fs::copy(sdk.join("examples/class-c").join(file), folder.join(file)).unwrap();
+    }
+    let output = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-I"])
+        .arg(sdk.join("include"))
+        .arg(sdk.join("examples/class-c/class.c"))
+        .arg("-o")
+        .arg(folder.join("libclass_c.so"))
+        .output()
+        .expect("a C compiler is needed to build anneal");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for path in ["", "schema", "plugin.toml", "schema/class-c.json", "libclass_c.so"] {
+        fs::set_permissions(folder.join(path), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn an_embedder_in_c_computes_with_the_hosts_operations() {
+    let dir = class_in_c();
+    let embedder = make(&mut registry(dir.path()), "class-c", json!({ "n_classes": 3, "dim": 2 })).unwrap();
+    assert_eq!(
+        (embedder.params()[0].name.as_str(), &embedder.params()[0].shape[..]),
+        ("embedding.weight", &[3, 2][..])
+    );
+    let table = Tensor::from_slice2(&[[0_f32, 1.0], [2.0, 3.0], [4.0, 5.0]]).set_requires_grad(true);
+    let run = |labels: &Tensor| call(embedder.as_ref(), labels, &[table.shallow_clone()], 2);
+    let error = run(&Tensor::from_slice(&[0.5_f32, 1.0])).unwrap_err();
+    assert!(error.message.starts_with("forward: `aten::embedding`: libtorch: "), "{error}");
+    let outputs = run(&Tensor::from_slice(&[2_i64, 1])).unwrap();
+    assert_eq!(Vec::<f32>::try_from(outputs[0].tensor.flatten(0, -1)).unwrap(), [4.0, 5.0, 2.0, 3.0]);
+    outputs[0].tensor.square().sum(Kind::Float).backward();
+    assert_eq!(Vec::<f32>::try_from(table.grad().flatten(0, -1)).unwrap(), [0.0, 0.0, 4.0, 6.0, 8.0, 10.0]);
+}
+
 #[test]
 fn other_versions_are_refused_before_anything_is_called() {
     let cases: [(&[&str], &str); 9] = [
-        (&["MAJOR=9"], "speaks plugin ABI 9.x, this anneal 1.0: build it with a plugin-api of ABI 1"),
-        (&["MINOR_MIN=7"], "speaks plugin ABI 1.7, this anneal 1.0: update anneal"),
+        (&["MAJOR=9"], "speaks plugin ABI 9.x, this anneal 1.1: build it with a plugin-api of ABI 1"),
+        (&["MINOR_MIN=7"], "speaks plugin ABI 1.7, this anneal 1.1: update anneal"),
         (&["TORCH=\"1.13.0\""], "was built with libtorch 1.13.0, this anneal runs 2.11."),
         (&["SMALL"], "its entry's struct has 8 bytes, at least "),
         (&["NULL_ENTRY"], "is no anneal plugin: its entry returned nothing"),

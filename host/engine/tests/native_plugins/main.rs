@@ -5,6 +5,7 @@
 mod bundled;
 mod c_abi;
 mod faults;
+mod ops;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

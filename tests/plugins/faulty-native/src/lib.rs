@@ -1,7 +1,7 @@
 //! An embedder that does what an embedder must not do, one fault at a time.
 
-use plugin_api::native::prelude::*;
-use plugin_api::native::tch::{self, Device};
+use plugin_api::tch::prelude::*;
+use plugin_api::tch::{self, Device};
 
 /// Which fault it has.
 #[derive(Config, Clone, Copy, PartialEq)]
@@ -37,7 +37,7 @@ struct Faulty {
     scale: Param,
 }
 
-impl Embedder for Faulty {
+impl Embedder<Tensor> for Faulty {
     type Config = Settings;
 
     fn new(Settings { fault }: Settings, params: &mut Params) -> Result<Self> {

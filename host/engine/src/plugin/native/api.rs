@@ -9,6 +9,7 @@ use plugin_api::abi::{self, Ctx, HostApi, Status, Str, status};
 use serde_json::Value;
 
 use super::context::{Context, Sink};
+use super::ops;
 use crate::conditioner::{Embedded, Init, ParamDecl, Slot};
 
 struct Table(HostApi);
@@ -38,19 +39,25 @@ pub(super) fn host_api() -> &'static HostApi {
                 draw_normal: Some(draw_normal),
                 declare_param: Some(declare_param),
                 emit_output: Some(emit_output),
+                tensor_info: Some(ops::tensor_info),
+                tensor_from_host: Some(ops::tensor_from_host),
+                tensor_to_host: Some(ops::tensor_to_host),
+                op_find: Some(ops::op_find),
+                op_call: Some(ops::op_call),
+                last_error: Some(ops::last_error),
             })
         })
         .0
 }
 
 /// Nothing may unwind into a plugin.
-fn guard<T>(broken: T, body: impl FnOnce() -> T) -> T {
+pub(super) fn guard<T>(broken: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(broken)
 }
 
 /// # Safety
 /// `ctx` must be one the host made, still alive.
-unsafe fn context<'a>(ctx: *mut Ctx) -> Option<&'a Context> {
+pub(super) unsafe fn context<'a>(ctx: *mut Ctx) -> Option<&'a Context> {
     // SAFETY: as the caller promises; contexts are only ever shared.
     unsafe { ctx.cast::<Context>().as_ref() }
 }
@@ -136,7 +143,7 @@ unsafe extern "C" fn draw_normal(
 
 /// # Safety
 /// `sizes` must point to `ndim` numbers.
-unsafe fn shape(ndim: i32, sizes: *const i64) -> Vec<i64> {
+pub(super) unsafe fn shape(ndim: i32, sizes: *const i64) -> Vec<i64> {
     // SAFETY: as the caller promises.
     (0..usize::try_from(ndim).unwrap_or(0)).map(|i| unsafe { *sizes.add(i) }).collect()
 }

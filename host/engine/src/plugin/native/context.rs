@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
-use plugin_api::abi::{self, Status, status};
+use anneal_torch::dispatch::Place;
+use plugin_api::abi::{self, Status, Str, status};
 use tch::Tensor;
 
 use crate::conditioner::{Draws, Embedded, ParamDecl};
@@ -32,17 +33,20 @@ struct CallState {
     reported: Vec<Reported>,
     /// Why the host refused what the plugin asked of it.
     refused: Vec<String>,
-    draws: Option<LentDraws>,
+    running: Option<Running>,
+    /// Why the last host function failed, kept where the plugin may read it.
+    last_failure: String,
 }
 
-/// The draws of the running `forward`, without their lifetime.
-struct LentDraws {
+/// What the running `forward` may use: its draws, without their lifetime, and where its tensors are.
+struct Running {
     draws: *mut (dyn Draws + 'static),
+    place: Place,
     thread: ThreadId,
 }
 
 // SAFETY: the pointer is only followed on the thread that lent it, while the call that lent it runs.
-unsafe impl Send for LentDraws {}
+unsafe impl Send for Running {}
 
 impl Context {
     pub(super) fn new(name: impl Into<String>) -> Box<Self> {
@@ -70,19 +74,19 @@ impl Context {
         self.call().reported.push(Reported { code, message, config_path });
     }
 
-    /// Lends `draws` to the plugin for as long as the result lives.
-    pub(super) fn lend<'a>(&'a self, draws: &'a mut dyn Draws) -> Lent<'a> {
+    /// Lends `draws` to the plugin for as long as the result lives, and has it make its tensors in `place`.
+    pub(super) fn lend<'a>(&'a self, draws: &'a mut dyn Draws, place: Place) -> Lent<'a> {
         let draws: *mut (dyn Draws + 'a) = draws;
         // SAFETY: only the lifetime changes; `Lent` takes the pointer back before `'a` ends.
         let draws: *mut (dyn Draws + 'static) = unsafe { std::mem::transmute(draws) };
-        self.call().draws = Some(LentDraws { draws, thread: std::thread::current().id() });
+        self.call().running = Some(Running { draws, place, thread: std::thread::current().id() });
         Lent(self)
     }
 
     /// Draws for the plugin; what is refused is kept for the error's text.
     pub(super) fn draw(&self, purpose: &str, shape: &[i64]) -> Option<Tensor> {
         let mut call = self.call();
-        let lent = call.draws.as_ref().filter(|lent| lent.thread == std::thread::current().id());
+        let lent = call.running.as_ref().filter(|running| running.thread == std::thread::current().id());
         let drawn = match lent {
             // SAFETY: the draws are lent until `Lent` is dropped, which needs this lock, and this is their thread.
             Some(lent) => unsafe { &mut *lent.draws }.normal(purpose, shape).map_err(|error| error.message),
@@ -91,10 +95,28 @@ impl Context {
         drawn.map_err(|reason| call.refused.push(reason)).ok()
     }
 
+    /// Where the running `forward` makes its tensors, if it runs on this thread.
+    pub(super) fn place(&self) -> Option<Place> {
+        let call = self.call();
+        call.running.as_ref().filter(|running| running.thread == std::thread::current().id()).map(|lent| lent.place)
+    }
+
+    /// Reports the failure of a host function in the plugin's name, so that it may just return the status.
+    pub(super) fn fail(&self, code: Status, message: String) {
+        self.call().last_failure.clone_from(&message);
+        self.report(code, message, String::new());
+    }
+
+    /// The text of the last such failure, valid until the next.
+    pub(super) fn last_failure(&self) -> Str {
+        Str::new(&self.call().last_failure)
+    }
+
     /// What was reported since the last time, ready for the next call.
     pub(super) fn take_reported(&self) -> Vec<Reported> {
         let mut call = self.call();
         call.refused.clear();
+        call.last_failure.clear();
         std::mem::take(&mut call.reported)
     }
 
@@ -102,6 +124,7 @@ impl Context {
     pub(super) fn error(&self, function: &str, code: Status, mut refused: Vec<String>) -> ComponentError {
         let mut call = self.call();
         refused.append(&mut call.refused);
+        call.last_failure.clear();
         let last = std::mem::take(&mut call.reported).pop();
         let (mut message, config_path) = match last {
             Some(reported) => (reported.message, reported.config_path),
@@ -125,7 +148,7 @@ pub(super) struct Lent<'a>(&'a Context);
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.0.call().draws = None;
+        self.0.call().running = None;
     }
 }
 
@@ -185,10 +208,12 @@ mod tests {
         let context = Context::new("acme.noise/white");
         let mut draws = Ones;
         {
-            let _lent = context.lend(&mut draws);
+            let _lent = context.lend(&mut draws, Place::CPU);
             assert_eq!(context.draw("noise", &[2]).unwrap().size(), [2]);
+            assert_eq!(context.place(), Some(Place::CPU));
             std::thread::scope(|scope| {
                 assert!(scope.spawn(|| context.draw("noise", &[2]).is_none()).join().unwrap());
+                assert!(scope.spawn(|| context.place().is_none()).join().unwrap());
             });
         }
         assert!(context.draw("noise", &[2]).is_none());

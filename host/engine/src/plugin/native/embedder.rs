@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::mem::size_of;
 use std::ptr;
 
+use anneal_torch::dispatch::{self, Place};
 use anneal_torch::{grad_mode, tensor};
 use plugin_api::abi::{self, EmbedderV1, Str, status};
 use tch::{Kind, Tensor};
@@ -184,7 +185,7 @@ impl Embedder for NativeEmbedder {
             reserved: 0,
         };
         let outputs = {
-            let _lent = self.context.lend(&mut *call.draws);
+            let _lent = self.context.lend(&mut *call.draws, place_of(inputs, params));
             self.call(&raw_call)?
         };
         if let Some(written) = watched.written() {
@@ -205,6 +206,16 @@ impl Drop for NativeEmbedder {
         // SAFETY: the instance is not used again; its context is dropped after it.
         unsafe { (self.destroy)(self.instance) };
     }
+}
+
+/// Where a call makes its tensors: where its parameters and inputs are.
+fn place_of(inputs: &[EmbedderInput<'_>], params: &[Tensor]) -> Place {
+    let given = inputs.iter().find_map(|input| match input {
+        EmbedderInput::Tensor { tensor, .. } => Some(*tensor),
+        EmbedderInput::Texts { .. } => None,
+    });
+    let first = params.first().or(given);
+    first.and_then(|tensor| dispatch::info(tensor).ok()).map_or(Place::CPU, |info| info.place)
 }
 
 fn texts_of(input: &EmbedderInput<'_>) -> Vec<Str> {

@@ -4,6 +4,7 @@ mod api;
 mod context;
 mod embedder;
 mod library;
+mod ops;
 
 pub(super) use library::same_minor;
 pub use library::{NativeError, NativeLibrary};

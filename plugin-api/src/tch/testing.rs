@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use ::tch::{Device, Kind, Tensor};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
 
-use super::embedder::{Call, Embedder, Init, Input, Inputs, ParamDecl, Params, Slot};
-use super::error::{Error, Result};
 use crate::config::Config;
+use crate::native::{Call, Embedder, Error, Init, Input, Inputs, ParamDecl, Params, Result, Slot};
 
 /// An embedder with its parameters, ready to be called.
 pub struct Fixture<E> {
@@ -20,7 +19,7 @@ pub struct Fixture<E> {
     scenes: (i64, i64),
 }
 
-impl<E: Embedder> Fixture<E> {
+impl<E: Embedder<Tensor>> Fixture<E> {
     /// The embedder that a run config with these settings makes; a call is about one scene of one frame.
     ///
     /// # Errors
@@ -83,7 +82,8 @@ impl<E: Embedder> Fixture<E> {
     }
 
     fn forward(&self, inputs: &[&Tensor], training: bool) -> Result<Vec<(Option<Slot>, Tensor)>> {
-        let inputs = inputs.iter().enumerate().map(|(i, tensor)| Input::Tensor { name: format!("input{i}"), tensor });
+        let inputs =
+            inputs.iter().enumerate().map(|(i, tensor)| Input::Tensor { name: format!("input{i}"), tensor: *tensor });
         let draw = |purpose: &str, shape: &[i64]| match self.draws.get(purpose) {
             Some(numbers) if numbers.size() == shape => Ok(numbers.shallow_clone()),
             Some(numbers) => {
