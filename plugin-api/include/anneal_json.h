@@ -25,7 +25,7 @@ static inline const char *anneal_json_skip(const char *at, const char *end) {
       depth--;
     }
     if (depth < 0) return NULL;
-    if (depth == 0 && (at == end || *at == ',' || *at == '}' || *at == ']' || *at == ':')) return at;
+    if (depth == 0 && at < end && (*at == ',' || *at == '}' || *at == ']' || *at == ':')) return at;
   }
   return NULL;
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_void};
 
+#[cfg(test)]
+mod json;
 mod value;
 
 pub use value::{DeviceNumbers, Kwarg, OpCallFn, TensorInfo, Value, ValueData, tag};
@@ -273,7 +275,7 @@ mod tests {
 
     /// The layout of every struct as C assertions.
     fn assertions() -> String {
-        let mut text = String::from("#include \"anneal_plugin.h\"\n");
+        let mut text = String::from("#include \"anneal_plugin.h\"\n#include \"anneal_json.h\"\n");
         text += "#ifdef __cplusplus\n#define CHECK static_assert\n#else\n#define CHECK _Static_assert\n#endif\n";
         layout!(text, Str, "anneal_str", ptr, len);
         layout!(

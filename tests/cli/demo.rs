@@ -35,3 +35,16 @@ fn the_benchmark_prints_one_line_of_json() {
     assert!((line["params"].as_f64().unwrap() / 61.8e6 - 1.0).abs() < 0.05, "{line}");
     anneal(&["bench", "step", "--device", "tpu"]).fails(2, &["cpu or cuda"]);
 }
+
+#[test]
+fn the_benchmark_of_operations_knows_embedders() {
+    let dirs = ["--plugin-dir", &path("target/plugins"), "--plugin-dir", &path("target/test-plugins")];
+    let args = ["bench", "ops", "--calls", "20", "--embedder", "class", "--embedder", "class-ops"];
+    let ran = anneal(&[&args[..], &dirs[..]].concat()).succeeds();
+    let line: serde_json::Value = serde_json::from_str(ran.out.trim()).unwrap();
+    for time in [&line["direct_us"], &line["op_with_grad_us"], &line["class"]["us"], &line["class-ops"]["with_grad_us"]]
+    {
+        assert!(time.as_f64().unwrap() > 0.0, "{line}");
+    }
+    anneal(&["bench", "ops", "--embedder", "no-such"]).fails(3, &["no-such"]);
+}

@@ -11,6 +11,7 @@ mod faults;
 mod frame_buckets;
 mod full_size;
 mod lora;
+mod native_ops;
 mod options;
 mod plan;
 mod recipes;

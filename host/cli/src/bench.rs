@@ -1,4 +1,4 @@
-//! `anneal bench`: one training step of a video network, timed.
+//! `anneal bench`: what is timed, and one training step of a video network.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
+use crate::bench_ops::Ops;
 use crate::exit::{Exit, Failure};
 
 /// Measure speed and memory.
@@ -28,6 +29,9 @@ pub enum Bench {
     /// Time whole training steps of VideoUNet: draws, forward, backward, clipping, AdamW, EMA. Prints one JSON line.
     #[command(after_help = "Example: OMP_WAIT_POLICY=passive anneal bench step --size tiny --threads 1 --steps 8")]
     Step(Step),
+    /// Time an operation as a native plugin calls it, beside a direct call, and calls of embedders. Prints one JSON line.
+    #[command(after_help = "Example: anneal bench ops --embedder class --plugin-dir target/plugins")]
+    Ops(Ops),
 }
 
 /// Arguments of `bench step`.
@@ -143,8 +147,10 @@ impl Weighting for SvdSigmas {
 impl Bench {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let Bench::Step(step) = self;
-        step.run()
+        match self {
+            Bench::Step(step) => step.run(),
+            Bench::Ops(ops) => ops.run(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use thiserror::Error;
 
 use crate::ffi;
@@ -270,18 +270,10 @@ impl Op {
     }
 }
 
-/// The place of one of tch's devices.
-impl From<Device> for Place {
-    fn from(device: Device) -> Self {
-        match device {
-            Device::Cuda(index) => Self { device_type: 1, device_index: index as i32 },
-            _ => Self::CPU,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn op(name: &CStr, overload: &CStr) -> Op {

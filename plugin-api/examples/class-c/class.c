@@ -9,7 +9,8 @@
 
 struct anneal_instance {
   int64_t n_classes, dim;
-  const anneal_op *embedding;
+  int add_sequence_dim;
+  const anneal_op *embedding, *unsqueeze;
 };
 
 static const anneal_host_api *host;
@@ -27,7 +28,9 @@ static anneal_status create(anneal_ctx *ctx, anneal_str entry, anneal_str config
   if (!instance) return ANNEAL_E_INTERNAL;
   instance->n_classes = anneal_json_int(config, "n_classes", 1000);
   instance->dim = anneal_json_int(config, "dim", 256);
+  instance->add_sequence_dim = anneal_json_bool(config, "add_sequence_dim", 0);
   status = host->op_find(ctx, "aten::embedding", "", &instance->embedding);
+  if (status == ANNEAL_OK) status = host->op_find(ctx, "aten::unsqueeze", "", &instance->unsqueeze);
   if (status != ANNEAL_OK) {
     free(instance);
     return status;
@@ -44,16 +47,28 @@ static anneal_status declare(anneal_instance *instance, anneal_ctx *ctx, anneal_
   return host->declare_param(params, STR("embedding.weight"), 2, sizes, STR("{\"normal\":{\"std\":1.0}}"), 0);
 }
 
-/* labels [n] to vector [n, dim]; autograd records it */
+/* Calls an operation of two arguments and one result. What fails is reported by the host. */
+static anneal_status call2(anneal_ctx *ctx, const anneal_op *op, anneal_value first, anneal_value second,
+                           anneal_tensor **out) {
+  const anneal_value args[2] = {first, second};
+  anneal_value result = {0};
+  const anneal_status status = host->op_call(ctx, op, args, 2, NULL, 0, sizeof(anneal_value), &result, 1);
+  *out = result.u.tensor;
+  return status;
+}
+
+/* labels [n] to vector [n, dim], or crossattn [n, 1, dim]; autograd records it */
 static anneal_status forward(anneal_instance *instance, const anneal_call *call, anneal_sink *outputs) {
-  anneal_value args[2] = {{.tag = ANNEAL_V_TENSOR, .u.tensor = call->params[0]},
-                          {.tag = ANNEAL_V_TENSOR, .u.tensor = (anneal_tensor *)call->inputs[0].tensor}};
-  anneal_value rows = {0};
-  anneal_status status =
-      host->op_call(call->ctx, instance->embedding, args, 2, NULL, 0, sizeof(anneal_value), &rows, 1);
-  /* What failed has been reported by the host. */
+  const anneal_value table = {.tag = ANNEAL_V_TENSOR, .u.tensor = call->params[0]};
+  const anneal_value labels = {.tag = ANNEAL_V_TENSOR, .u.tensor = (anneal_tensor *)call->inputs[0].tensor};
+  anneal_tensor *rows = NULL, *tokens = NULL;
+  anneal_status status = call2(call->ctx, instance->embedding, table, labels, &rows);
   if (status != ANNEAL_OK) return status;
-  return host->emit_output(outputs, STR("vector"), rows.u.tensor);
+  if (!instance->add_sequence_dim) return host->emit_output(outputs, STR("vector"), rows);
+  status = call2(call->ctx, instance->unsqueeze, (anneal_value){.tag = ANNEAL_V_TENSOR, .u.tensor = rows},
+                 (anneal_value){.tag = ANNEAL_V_INT, .u.i = 1}, &tokens);
+  host->tensor_release(rows);
+  return status == ANNEAL_OK ? host->emit_output(outputs, STR("crossattn"), tokens) : status;
 }
 
 static const anneal_embedder_v1 embedder = {sizeof embedder, NULL, create, destroy, declare, forward};
