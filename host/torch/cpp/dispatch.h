@@ -64,7 +64,7 @@ struct Param {
   std::string type_text;
   Type type = Type::Other;
   bool is_optional = false, is_by_name = false;
-  // How many elements a list must have, 0 for any number.
+  // How many elements one alone stands for in a list, or 0.
   int32_t length = 0;
   std::optional<c10::IValue> initial;
 };

@@ -68,20 +68,25 @@ Param param_of(const c10::Argument &argument) {
   return param;
 }
 
-// Names the form of an operation that returns its result, where there is one.
-std::string functional_form(const std::string &name) {
+bool writes(const c10::OperatorHandle &handle) {
+  const auto &arguments = handle.schema().arguments();
+  return std::any_of(arguments.begin(), arguments.end(), [](const c10::Argument &argument) {
+    return argument.alias_info() && argument.alias_info()->isWrite();
+  });
+}
+
+// Names the form of an operation that returns its result, where there is one; that of the same overload before others.
+std::string functional_form(const std::string &name, const std::string &overload) {
   auto &dispatcher = c10::Dispatcher::singleton();
   std::string plain = name;
   if (!plain.empty() && plain.back() == '_') plain.pop_back();
+  const auto text = [&](const std::string &of) { return "; `" + full_name(plain, of) + "` returns its result instead"; };
+  const auto same = dispatcher.findSchema({plain, overload});
+  if (same && !writes(*same)) return text(overload);
   for (const auto &known : dispatcher.getAllOpNames()) {
     if (known.name != plain) continue;
     const auto handle = dispatcher.findSchema(known);
-    if (!handle) continue;
-    const auto &arguments = handle->schema().arguments();
-    const bool writes = std::any_of(arguments.begin(), arguments.end(), [](const c10::Argument &argument) {
-      return argument.alias_info() && argument.alias_info()->isWrite();
-    });
-    if (!writes) return "; `" + full_name(known.name, known.overload_name) + "` returns its result instead";
+    if (handle && !writes(*handle)) return text(known.overload_name);
   }
   return "";
 }
@@ -107,7 +112,8 @@ std::unique_ptr<Op> prepare(const std::string &name, const std::string &overload
   for (const auto &argument : handle->schema().arguments()) {
     if (argument.alias_info() && argument.alias_info()->isWrite()) {
       throw Refusal(UNSUPPORTED,
-                    "`" + op->name + "` writes to its argument `" + argument.name() + "`" + functional_form(name));
+                    "`" + op->name + "` writes to its argument `" + argument.name() + "`" +
+                        functional_form(name, overload));
     }
     const int index = static_cast<int>(op->params.size());
     op->params.push_back(param_of(argument));

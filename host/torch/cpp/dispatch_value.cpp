@@ -28,19 +28,15 @@ const at::Tensor &tensor_of(const Op &op, const Param &param, const at::Tensor *
 }
 
 template <typename T>
-const T *array_of(const Op &op, const Param &param, const T *array, uint32_t len) {
+void check_array(const Op &op, const Param &param, const T *array, uint32_t len) {
   if (!array && len > 0) refuse(op, param, "a null array");
-  if (param.length > 0 && len != static_cast<uint32_t>(param.length) && len != 1) {
-    refuse(op, param, "a list of " + std::to_string(len) + " instead of " + std::to_string(param.length));
-  }
-  return array;
 }
 
-// A list of fixed length may be given as its one repeated element.
+// One element stands for all where the operation has a number of axes of its own.
 template <typename To, typename From>
 c10::IValue list_of(const Op &op, const Param &param, const From *array, uint32_t len) {
-  array_of(op, param, array, len);
-  const uint32_t wanted = param.length > 0 ? static_cast<uint32_t>(param.length) : len;
+  check_array(op, param, array, len);
+  const uint32_t wanted = len == 1 && param.length > 1 ? static_cast<uint32_t>(param.length) : len;
   c10::List<To> list;
   list.reserve(wanted);
   for (uint32_t i = 0; i < wanted; ++i) list.push_back(static_cast<To>(array[len == 1 ? 0 : i]));
@@ -53,7 +49,7 @@ c10::IValue number_of(const Op &op, const Param &param, const Value &value, int6
 }
 
 c10::IValue tensors_of(const Op &op, const Param &param, const Value &value) {
-  array_of(op, param, value.u.tensors, value.len);
+  check_array(op, param, value.u.tensors, value.len);
   if (param.type == Type::OptionalTensors) {
     c10::List<std::optional<at::Tensor>> list;
     list.reserve(value.len);

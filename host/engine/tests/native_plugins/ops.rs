@@ -118,7 +118,7 @@ fn operations_return_several_results_lists_and_numbers() {
 fn a_failed_operation_is_an_error_with_libtorchs_text_and_the_instance_works_on() {
     let error = error("torch-error");
     assert_eq!((error.code, error.component.as_str()), (ErrorCode::Internal, "test.class-ops/probe-ops"));
-    assert!(error.message.starts_with("forward: `aten::matmul`: libtorch: "), "{error}");
+    assert!(error.message.starts_with("forward: `aten::matmul`: libtorch: mat1 and mat2 shapes"), "{error}");
     assert!(!error.message.contains("Exception raised from"), "{error}");
     // The same instance fails and works by turns; a plugin may go on after an error.
     let class = plugin("class-ops", json!({ "n_classes": 3, "dim": 2 }));
@@ -170,7 +170,7 @@ fn handles_that_a_plugin_keeps_or_loses_do_no_harm() {
 #[test]
 fn shapes_without_values_are_enough_for_operations() {
     let meta = |shape: &[i64]| anneal_torch::tensor::empty_meta(shape, Kind::Float).unwrap();
-    for act in ["network", "shapes", "makes"] {
+    for act in ["shapes", "makes"] {
         let y = run(probe(act).as_ref(), &meta(&[2, 4]), &meta(&[4, 4])).unwrap();
         assert!(anneal_torch::tensor::is_meta(&y) && y.size() == [2, 4], "{act}: {:?}", y.size());
     }

@@ -54,12 +54,12 @@ impl Embedder for Probe {
             Act::Results => results(x),
             Act::Keeps => self.keeps(x, weight),
             Act::Leaks => {
-                (0..100).try_for_each(|_| op::mul(x, weight).map(std::mem::forget))?;
+                (0..100).try_for_each(|_| op::linear(x, weight, None).map(std::mem::forget))?;
                 Ok(Outputs::by_rank(op::mul(x, x)?))
             }
-            Act::TorchError => Ok(Outputs::by_rank(op::matmul(x, &op::unsqueeze(x, 2)?)?)),
+            Act::TorchError => Ok(Outputs::by_rank(op::matmul(x, x)?)),
             Act::SwallowsError => {
-                let error = op::matmul(x, &op::unsqueeze(x, 2)?).err();
+                let error = op::matmul(x, x).err();
                 let message = error.map(|error| error.message).unwrap_or_default();
                 match message.contains("libtorch: ") {
                     true => Ok(Outputs::by_rank(op::linear(x, weight, None)?)),

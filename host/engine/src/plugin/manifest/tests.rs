@@ -57,7 +57,7 @@ fn each_fault_has_its_place_and_remedy() {
         (
             "wit = \"1.0\"",
             "abi = \"0.9\"",
-            "p/plugin.toml:5:7: api.abi: is 0.9, this anneal has 1.0\nhelp: build the plugin",
+            "p/plugin.toml:5:7: api.abi: is 0.9, this anneal has 1.1\nhelp: build the plugin",
         ),
         ("wit = \"1.0\"", "anneal = \">=99\"", "p/plugin.toml:5:10: api.anneal: is >=99, this is anneal"),
         ("karras.wasm", "../karras.wasm", "`../karras.wasm` leads out of the plugin's folder"),
