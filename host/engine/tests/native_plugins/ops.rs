@@ -170,10 +170,8 @@ fn handles_that_a_plugin_keeps_or_loses_do_no_harm() {
 #[test]
 fn shapes_without_values_are_enough_for_operations() {
     let meta = |shape: &[i64]| anneal_torch::tensor::empty_meta(shape, Kind::Float).unwrap();
-    for act in ["shapes", "makes"] {
-        let y = run(probe(act).as_ref(), &meta(&[2, 4]), &meta(&[4, 4])).unwrap();
-        assert!(anneal_torch::tensor::is_meta(&y) && y.size() == [2, 4], "{act}: {:?}", y.size());
-    }
+    let y = run(probe("makes").as_ref(), &meta(&[2, 4]), &meta(&[4, 4])).unwrap();
+    assert!(anneal_torch::tensor::is_meta(&y) && y.size() == [2, 4], "{:?}", y.size());
     let error = run(probe("from-host").as_ref(), &meta(&[2, 4]), &meta(&[4, 4])).unwrap_err();
     assert!(error.message.contains("tensor_to_host: the tensor has no values"), "{error}");
 }
