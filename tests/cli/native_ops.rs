@@ -31,7 +31,9 @@ fn an_embedder_in_c_trains_as_the_bundled_one_does() {
     compile(dir.path());
     let weights = |embedder: &str| {
         let run = dir.path().join(embedder);
-        let plugin = format!("model.embedders.4.plugin={embedder}");
+        let settings =
+            "input_key=\"animation\",n_classes=3,dim=64,add_sequence_dim=true,is_trainable=true,ucg_rate=0.1";
+        let plugin = format!("model.embedders.4={{plugin=\"{embedder}\",{settings}}}");
         let flags = ["--plugin-dir", &dir.path().to_string_lossy()];
         train(&run, &["train.steps=2", &plugin], &flags).succeeds();
         let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
