@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod check;
 mod checkpoint;
 mod config;
 mod data;
@@ -49,7 +50,7 @@ enum Verb {
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
-    /// List plugins, or show one.
+    /// List, show and check plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
     /// Look at the data.

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::PluginArgs;
+use crate::check::{CheckPlugins, CheckWorker, ListChecks};
 use crate::exit::{Exit, Failure};
 
-/// List plugins, or show one.
+/// List, show and check plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginVerb {
     /// List every entry of every plugin found.
@@ -18,6 +19,13 @@ pub enum PluginVerb {
     /// Show a plugin: manifest, entries, settings.
     #[command(after_help = "Example: anneal plugin info anneal.samplers --plugin-dir target/plugins")]
     Info(Info),
+    /// Check whether plugins do what their kinds promise.
+    Check(Box<CheckPlugins>),
+    /// List the checks, and what each demands.
+    Checks(ListChecks),
+    /// One check, for `check` itself.
+    #[command(hide = true)]
+    CheckWorker(CheckWorker),
 }
 
 /// Arguments of `plugin list`.
@@ -45,6 +53,9 @@ impl PluginVerb {
         match self {
             PluginVerb::List(args) => list(args),
             PluginVerb::Info(args) => info(args),
+            PluginVerb::Check(args) => args.run(),
+            PluginVerb::Checks(args) => args.run(),
+            PluginVerb::CheckWorker(args) => args.run(),
         }
     }
 }

@@ -13,5 +13,5 @@ mod loaded;
 
 pub use discovery::{Decision, SearchPath, Verdict};
 pub use error::PluginError;
-pub use manifest::Runtime;
+pub use manifest::{Example, Runtime};
 pub use registry::{EntryRef, Plugin, Registry};
