@@ -14,6 +14,8 @@ mod full_size;
 mod lora;
 mod options;
 mod plan;
+mod plugin_author;
+mod plugin_packages;
 mod recipes;
 mod resume;
 mod run;

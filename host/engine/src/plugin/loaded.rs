@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::discovery::Found;
 use super::manifest::{Runtime, TorchLink};
 use super::native::{NativeError, NativeLibrary, same_minor};
+use super::trust::TrustList;
 use super::wasm::{WasmPlugin, WasmRuntime};
 use super::{PluginError, Registry};
 use crate::conditioner::Embedder;
@@ -89,6 +90,23 @@ impl Registry {
         plugin.sampler(&entry, &used.params)
     }
 
+    /// Loads the plugin `id` as its first use would, and checks that its code is what its manifest says.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be loaded.
+    pub fn load(&mut self, id: &str) -> Result<(), ComponentError> {
+        let runtimes: Vec<Runtime> = self
+            .plugin(id)
+            .map_or_else(|| vec![Runtime::Wasm], |plugin| plugin.0.manifest.artifacts.keys().copied().collect());
+        for runtime in runtimes {
+            match runtime {
+                Runtime::Native => self.library(id).map(drop).map_err(|error| error.of_component(id))?,
+                Runtime::Wasm => self.compile(id).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The plugin and the entry of a name, which counts as used from here on.
     fn resolve(&mut self, kind: PluginKind, name: &str) -> Result<(String, String), ComponentError> {
         let entry = self.find(kind, name).map_err(|error| error.of_component(name))?;
@@ -111,6 +129,7 @@ impl Registry {
             return Ok(*library);
         }
         let (found, path) = self.found(id, Runtime::Native)?;
+        self.check_trust(found)?;
         let manifest = found.folder.join("plugin.toml");
         if let TorchLink::Exact { version } = &found.manifest.torch
             && !same_minor(version, torch_version())
@@ -126,6 +145,16 @@ impl Registry {
         check_descriptor(found, Runtime::Native, library.describe()).map_err(mismatch)?;
         self.loaded.native.insert(id.to_owned(), library);
         Ok(library)
+    }
+
+    /// Native code runs where the user let it: by where it lies, or by the list of what is trusted.
+    fn check_trust(&self, found: &Found) -> Result<(), PluginError> {
+        let list = self.trust_list.as_deref().filter(|_| !found.is_trusted).map(TrustList::read).transpose()?;
+        if found.is_trusted || list.is_some_and(|list| list.holds(&found.sha256)) {
+            return Ok(());
+        }
+        let (id, version) = (found.manifest.id.clone(), found.manifest.version.clone());
+        Err(PluginError::Untrusted { id, version, folder: found.folder.clone() })
     }
 
     /// The WASM plugin of an entry, and the entry's name in it. What the plugin finds wrong with the settings is told

@@ -306,8 +306,8 @@ fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
     })
 }
 
-/// `^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$`
-fn is_id(id: &str) -> bool {
+/// Whether a text is the id of a plugin: `vendor.name`, `^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+$`.
+pub fn is_id(id: &str) -> bool {
     id.contains('.') && id.split('.').all(is_word)
 }
 

@@ -157,6 +157,7 @@ pub struct Registry {
     dirs: Vec<PathBuf>,
     pub(super) loaded: Loaded,
     pub(super) used: BTreeSet<String>,
+    pub(super) trust_list: Option<PathBuf>,
 }
 
 impl Registry {
@@ -175,6 +176,7 @@ impl Registry {
             dirs: path.dirs().map(Path::to_owned).collect(),
             loaded: Loaded::default(),
             used: BTreeSet::new(),
+            trust_list: path.trust_list().map(Path::to_owned),
         })
     }
 

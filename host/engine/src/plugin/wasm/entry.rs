@@ -81,7 +81,9 @@ pub fn call<R>(
 ) -> Result<R, ComponentError> {
     store.data_mut().start_call();
     let result = store.set_fuel(fuel).and_then(|()| run(store));
-    stats::record(store.data().clock.guest_time());
+    // The engine counts fuel, so there is always an answer.
+    let left = store.get_fuel().unwrap_or(fuel);
+    stats::record(store.data().clock.guest_time(), fuel.saturating_sub(left));
     result.map_err(|error| stopped(function, &error, store.data()))
 }
 
