@@ -3,6 +3,7 @@
 mod autoencoder;
 mod bad_input;
 mod checkpoint;
+mod conformance;
 mod config_and_plugins;
 mod data;
 mod demo;
@@ -14,6 +15,8 @@ mod lora;
 mod native_ops;
 mod options;
 mod plan;
+mod plugin_author;
+mod plugin_packages;
 mod recipes;
 mod resume;
 mod run;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anneal::config::{Environment, PluginUse};
+use anneal::config::PluginUse;
 use anneal::plugin::{Registry, SearchPath};
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ pub fn with<R>(f: impl FnOnce(&mut Registry) -> Result<R, String>) -> Result<R, 
             if !folder.is_dir() {
                 return Err("there are no plugins in target/plugins: run `cargo xtask plugins`".to_owned());
             }
-            let path = SearchPath::new(&[folder], &[], &Environment::default());
+            let path = SearchPath::only(&folder);
             *registry = Some(Registry::discover(&path, &BTreeMap::new()).map_err(|error| error.to_string())?);
         }
         f(registry.as_mut().ok_or("no registry")?)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anneal_packaging::FileError;
+
 /// A failed verb.
 #[derive(Debug)]
 pub struct Failure {
@@ -40,5 +42,11 @@ impl Failure {
         if !self.help.is_empty() {
             eprintln!("help: {}", self.help);
         }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::file(error.doing, &error.path, &error.source)
     }
 }

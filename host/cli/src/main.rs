@@ -50,7 +50,7 @@ enum Verb {
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
-    /// List plugins, or show one.
+    /// List, show, begin, build, check and hand on plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
     /// Look at the data.

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
+use crate::plugin;
 use crate::progress::Progress;
 use crate::signals::{Signals, exit_of};
 
@@ -29,6 +30,9 @@ pub struct Train {
     /// Train up to this step (short for `--set train.steps=N`).
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
+    /// Stop unless the plugins are those of `anneal.lock` beside the config.
+    #[arg(long)]
+    locked: bool,
     /// No progress bar.
     #[arg(long)]
     quiet: bool,
@@ -39,6 +43,9 @@ impl Train {
     pub fn run(&self) -> Result<Exit, Failure> {
         let sets: Vec<String> = self.steps.iter().map(|steps| format!("train.steps={steps}")).collect();
         let mut project = self.config.open(&sets)?;
+        if self.locked {
+            plugin::hold(&project, &self.config.config)?;
+        }
         let signals = Signals::listen()?;
         let (mut trainer, mut loader) = project.trainer(self.resume)?;
         let start = trainer.state.position.step;

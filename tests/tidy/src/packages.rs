@@ -7,15 +7,16 @@ use toml::{Table, Value};
 use crate::repository::{File, Finding, Repository};
 
 /// What the packages below a folder may depend on, among the workspace's own; a folder stands for all below it.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("plugin-api", &["plugin-api"]),
     ("host/torch", &[]),
+    ("host/packaging", &[]),
     ("host/nn", &["host/torch"]),
     ("host/engine", &["host/nn", "host/torch", "plugin-api"]),
     ("host/cli", &["host", "plugin-api", "tests/conformance"]),
     ("plugins", &["plugin-api", "host/nn"]),
     ("tests", &["host", "plugin-api", "plugins", "tests"]),
-    ("xtask", &["tests/tidy"]),
+    ("xtask", &["tests/tidy", "host/packaging"]),
 ];
 
 /// A package depends only on the floors below it; in particular nothing in `host` depends on a plugin.

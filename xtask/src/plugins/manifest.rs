@@ -1,9 +1,9 @@
 //! `plugin.toml` as far as building needs it; the host checks the rest.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anneal_packaging::Files;
 use toml::{Table, Value};
 
 use crate::digest;
@@ -17,9 +17,6 @@ pub enum Runtime {
     /// A WASM component.
     Wasm,
 }
-
-/// The files of an installed plugin, by path below its folder.
-pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A plugin's folder and its manifest.
 #[derive(Debug)]

@@ -1,14 +1,13 @@
 //! `cargo xtask plugins`: from plugin crates to plugin directories.
 
-mod component;
-mod install;
 mod manifest;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use anneal_packaging::{WASM_TARGET, encode, install, keep_only, libraries};
 
 use self::manifest::{Manifest, Runtime};
 use crate::failure::Failure;
@@ -17,7 +16,6 @@ use crate::process;
 
 /// The profile of WASM plugins, in the root Cargo.toml.
 const WASM_PROFILE: &str = "wasm";
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// What is built with the plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +26,8 @@ pub enum With {
     Tests,
 }
 
-/// Builds every plugin below `plugins` into `target/plugins` and every one below `tests/plugins` into
-/// `target/test-plugins`, each into the folder of its id. What has not changed is not written.
+/// Builds every plugin below `plugins` into `target/plugins` and every one below `tests/plugins` and
+/// `tests/conformance` into `target/test-plugins`, each into the folder of its id. What has not changed is not written.
 ///
 /// The native build takes the whole workspace along: cargo unifies features over what it is asked to build, so a build
 /// of the plugins alone would compile the libraries under them a second time. Tests need more features than programs,
@@ -39,7 +37,8 @@ pub enum With {
 /// When a manifest is wrong, a crate does not compile, or its module is no component.
 pub fn run(paths: &Paths, with: With) -> Result<(), Failure> {
     let bundled = manifests_below(&paths.root.join("plugins"))?;
-    let for_tests = manifests_below(&paths.root.join("tests/plugins"))?;
+    let mut for_tests = manifests_below(&paths.root.join("tests/plugins"))?;
+    for_tests.extend(manifests_below(&paths.root.join("tests/conformance"))?);
     let all: Vec<&Manifest> = bundled.iter().chain(&for_tests).collect();
     let mut native = process::cargo(paths);
     native.args(["build", "--workspace"]);
@@ -71,26 +70,11 @@ fn build(cargo: &mut Command) -> Result<Artifacts, Failure> {
     if !output.status.success() {
         return Err(Failure::silent(process::exit_code(output.status)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(artifact).flatten().collect())
-}
-
-/// The libraries in one line of cargo's JSON.
-fn artifact(line: &str) -> Option<Vec<((PathBuf, Runtime), PathBuf)>> {
-    let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    if message["reason"] != "compiler-artifact" {
-        return None;
-    }
-    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
-    let files = message["filenames"].as_array()?.iter().filter_map(|file| {
-        let file = PathBuf::from(file.as_str()?);
-        let runtime = match file.extension().and_then(OsStr::to_str)? {
-            "wasm" => Runtime::Wasm,
-            "so" => Runtime::Native,
-            _ => return None,
-        };
-        Some(((folder.to_path_buf(), runtime), file))
+    let built = libraries(&String::from_utf8_lossy(&output.stdout)).into_iter().map(|library| {
+        let runtime = if library.is_wasm() { Runtime::Wasm } else { Runtime::Native };
+        ((library.folder, runtime), library.file)
     });
-    Some(files.collect())
+    Ok(built.collect())
 }
 
 fn install_all(manifests: &[Manifest], artifacts: &Artifacts, folder: &Path) -> Result<(), Failure> {
@@ -102,17 +86,17 @@ fn install_all(manifests: &[Manifest], artifacts: &Artifacts, folder: &Path) -> 
                 let file = artifacts.get(&(manifest.folder.clone(), runtime)).ok_or_else(|| manifest.not_built())?;
                 let mut bytes = fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
                 if runtime == Runtime::Wasm {
-                    bytes = component::encode(&bytes).map_err(|problem| manifest.not_a_component(&problem))?;
+                    bytes = encode(&bytes).map_err(|problem| manifest.not_a_component(&problem))?;
                 }
                 manifest.files_with(bytes)?
             }
         };
-        if install::install(folder, &manifest.id, &files)? {
+        if install(folder, &manifest.id, &files)? {
             println!("plugins: {} is in {}", manifest.id, folder.join(&manifest.id).display());
         }
         ids.push(manifest.id.as_str());
     }
-    install::keep_only(folder, &ids)
+    Ok(keep_only(folder, &ids)?)
 }
 
 /// The manifests of all folders below `folder` that have a `plugin.toml`, by path.
@@ -132,19 +116,4 @@ fn manifests_below(folder: &Path) -> Result<Vec<Manifest>, Failure> {
     }
     found.sort_by(|a, b| a.folder.cmp(&b.folder));
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_cargos_json_names_a_library_by_its_crates_folder() {
-        let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/plugins/class/Cargo.toml",
-            "filenames":["/a/target/debug/libclass.so","/a/target/debug/libclass.rlib"]}"#;
-        let expected =
-            ((PathBuf::from("/a/plugins/class"), Runtime::Native), PathBuf::from("/a/target/debug/libclass.so"));
-        assert_eq!(artifact(line).unwrap(), [expected]);
-        assert_eq!(artifact(r#"{"reason":"build-finished","success":true}"#), None);
-    }
 }

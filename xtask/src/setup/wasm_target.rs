@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use anneal_packaging::WASM_TARGET as TARGET;
+
 use crate::failure::Failure;
 use crate::paths::Paths;
 use crate::process;
-
-/// The target that WASM plugins are compiled for.
-pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Adds the target to the toolchain unless it is there.
 ///

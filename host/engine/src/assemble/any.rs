@@ -9,6 +9,7 @@ use crate::config::{
     kind_of_run,
 };
 use crate::data::{Loader, Source};
+use crate::plugin::{Lock, PluginError};
 use crate::trainer::Trainer;
 
 /// A project of the kind that its config is of.
@@ -83,6 +84,14 @@ impl AnyProject {
     /// Every plugin that the config names.
     pub fn plugin_refs(&self) -> Vec<PluginRef<'_>> {
         each!(self, project => project.config().plugin_refs())
+    }
+
+    /// Exactly which plugins the config names.
+    ///
+    /// # Errors
+    /// When one is not found.
+    pub fn lock(&self) -> Result<Lock, PluginError> {
+        each!(self, project => Lock::of(&project.registry, &project.config().plugin_refs()))
     }
 
     /// Where and how the run happens.

@@ -52,7 +52,7 @@ fn wrap(text: &str, letters: usize) -> Vec<String> {
 }
 
 /// A picture that `embedded-graphics` draws on.
-struct Paper(RgbImage);
+pub struct Paper(pub RgbImage);
 
 impl OriginDimensions for Paper {
     fn size(&self) -> Size {

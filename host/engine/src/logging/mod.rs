@@ -12,6 +12,7 @@ mod mp4;
 mod scene_files;
 mod sheet;
 
+pub use caption::Paper;
 pub use clip::{clip_frames, write_clip};
 pub use error::LogError;
 pub use metrics::{Line, Metrics, Record, ValidationRecord};

@@ -15,32 +15,95 @@ use sha2::{Digest, Sha256};
 
 use super::PluginError;
 use super::manifest::{Artifact, Manifest, Runtime};
+use super::wasm::CodeCache;
 use crate::config::Environment;
 
-/// The directories that are searched, in order.
+/// Who named a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// `plugins.dirs` of the run config.
+    Config,
+    /// `--plugin-dir`.
+    Flag,
+    /// `ANNEAL_PLUGIN_PATH`.
+    Variable,
+    /// It is `.anneal/plugins` in the working directory.
+    WorkingDirectory,
+    /// It is the user's, in the data folder.
+    User,
+    /// It is the system's, which root alone can write.
+    System,
+}
+
+impl NamedBy {
+    /// Whether native code in the directory may run unasked: the user who starts the program has named it there and
+    /// then, or root has. A config may come from anywhere, and so may what was added to the user's directory.
+    fn is_trusted(self) -> bool {
+        matches!(self, Self::Flag | Self::Variable | Self::System)
+    }
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "plugins.dirs",
+            Self::Flag => "--plugin-dir",
+            Self::Variable => "ANNEAL_PLUGIN_PATH",
+            Self::WorkingDirectory => "the working directory",
+            Self::User => "the user's data folder",
+            Self::System => "the system",
+        })
+    }
+}
+
+/// The directories that are searched, in order, and what decides about native code in them.
 #[derive(Debug, Clone, Default)]
 pub struct SearchPath {
-    dirs: Vec<(&'static str, PathBuf)>,
+    dirs: Vec<(NamedBy, PathBuf)>,
+    own: Option<PathBuf>,
+    trust_list: Option<PathBuf>,
+    code: Option<CodeCache>,
 }
 
 impl SearchPath {
     /// The directories of the run config, those given by `--plugin-dir`, those of `ANNEAL_PLUGIN_PATH`,
     /// `./.anneal/plugins`, the user's, and the system's.
     pub fn new(config_dirs: &[PathBuf], plugin_dirs: &[PathBuf], env: &Environment) -> Self {
-        let mut dirs: Vec<(&'static str, PathBuf)> = Vec::new();
-        dirs.extend(config_dirs.iter().map(|dir| ("plugins.dirs", dir.clone())));
-        dirs.extend(plugin_dirs.iter().map(|dir| ("--plugin-dir", dir.clone())));
-        dirs.extend(env.plugin_path.iter().map(|dir| ("ANNEAL_PLUGIN_PATH", dir.clone())));
-        dirs.push(("the working directory", PathBuf::from(".anneal/plugins")));
-        dirs.extend(env.data_home.iter().map(|home| ("the user's data folder", home.join("anneal/plugins"))));
-        dirs.push(("the system", PathBuf::from("/usr/local/lib/anneal/plugins")));
-        dirs.push(("the system", PathBuf::from("/usr/lib/anneal/plugins")));
-        Self { dirs }
+        let mut dirs: Vec<(NamedBy, PathBuf)> = Vec::new();
+        dirs.extend(config_dirs.iter().map(|dir| (NamedBy::Config, dir.clone())));
+        dirs.extend(plugin_dirs.iter().map(|dir| (NamedBy::Flag, dir.clone())));
+        dirs.extend(env.plugin_path.iter().map(|dir| (NamedBy::Variable, dir.clone())));
+        dirs.push((NamedBy::WorkingDirectory, PathBuf::from(".anneal/plugins")));
+        dirs.extend(env.user_plugins().map(|dir| (NamedBy::User, dir)));
+        dirs.push((NamedBy::System, PathBuf::from("/usr/local/lib/anneal/plugins")));
+        dirs.push((NamedBy::System, PathBuf::from("/usr/lib/anneal/plugins")));
+        // Who can write beside the program could as well replace the program.
+        let own = env.own_plugins.as_ref().and_then(|own| fs::canonicalize(own).ok());
+        Self { dirs, own, trust_list: env.trust_list(), code: CodeCache::of_user(env) }
+    }
+
+    /// One directory, which the user named.
+    pub fn only(dir: &Path) -> Self {
+        Self { dirs: vec![(NamedBy::Flag, dir.to_owned())], ..Self::default() }
     }
 
     /// The directories, in order.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().map(|(_, dir)| dir.as_path())
+    }
+
+    /// The user's compiled components.
+    pub(super) fn code(&self) -> Option<&CodeCache> {
+        self.code.as_ref()
+    }
+
+    /// The user's list of trusted native plugins.
+    pub(super) fn trust_list(&self) -> Option<&Path> {
+        self.trust_list.as_deref()
+    }
+
+    fn is_trusted(&self, named_by: NamedBy, dir: &Path) -> bool {
+        named_by.is_trusted() || self.own.as_ref().is_some_and(|own| dir.starts_with(own))
     }
 }
 
@@ -59,12 +122,12 @@ pub enum Verdict {
     /// A directory that is not there.
     Absent {
         /// Who named it.
-        named_by: &'static str,
+        named_by: NamedBy,
     },
     /// A directory that was searched.
     Searched {
         /// Who named it.
-        named_by: &'static str,
+        named_by: NamedBy,
         /// Folders with a `plugin.toml` in it.
         plugins: usize,
     },
@@ -103,6 +166,8 @@ pub struct Found {
     pub sha256: String,
     /// The schemas of its entries, in their order.
     pub schemas: Vec<Value>,
+    /// Whether its native code may run unasked, by where it was found.
+    pub is_trusted: bool,
 }
 
 impl Found {
@@ -122,7 +187,7 @@ pub fn search(path: &SearchPath) -> (Vec<Found>, Vec<Decision>) {
     for (named_by, dir) in &path.dirs {
         let mut decide = |path: &Path, verdict| decisions.push(Decision { path: path.to_owned(), verdict });
         let Ok(real) = fs::canonicalize(dir).and_then(|real| fs::read_dir(&real).map(|_| real)) else {
-            decide(dir, Verdict::Absent { named_by });
+            decide(dir, Verdict::Absent { named_by: *named_by });
             continue;
         };
         if let Err(reason) = check_owner(&real) {
@@ -130,10 +195,10 @@ pub fn search(path: &SearchPath) -> (Vec<Found>, Vec<Decision>) {
             continue;
         }
         let folders = plugin_folders(&real);
-        decide(dir, Verdict::Searched { named_by, plugins: folders.len() });
+        decide(dir, Verdict::Searched { named_by: *named_by, plugins: folders.len() });
         for folder in folders {
             match read(&folder, &real) {
-                Ok(plugin) => found.push(plugin),
+                Ok(plugin) => found.push(Found { is_trusted: path.is_trusted(*named_by, &real), ..plugin }),
                 Err(reason) => decide(&folder, Verdict::Refused(reason)),
             }
         }
@@ -156,13 +221,15 @@ fn plugin_folders(dir: &Path) -> Vec<PathBuf> {
 
 fn subfolders(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    // A hidden folder is one that a plugin is just being unpacked into.
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir() && !is_hidden(path)).collect();
     folders.sort();
     folders
 }
 
 /// Reads the plugin in `folder`, which must not lead out of `dir`.
-fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
+pub(super) fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
     let folder = inside(folder, dir)?;
     let mut digest = Sha256::new();
     let mut load = |name: &Path| -> Result<Vec<u8>, String> {
@@ -187,7 +254,7 @@ fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
         }
         schemas.push(schema);
     }
-    Ok(Found { manifest, folder, sha256: hex(&digest.finalize()), schemas })
+    Ok(Found { manifest, folder, sha256: hex(&digest.finalize()), schemas, is_trusted: false })
 }
 
 fn check_hash(artifact: &Artifact, bytes: &[u8]) -> Result<(), String> {
@@ -214,7 +281,7 @@ fn inside(path: &Path, dir: &Path) -> Result<PathBuf, String> {
 }
 
 /// Only the user and root may have written what is about to be executed.
-fn check_owner(path: &Path) -> Result<(), String> {
+pub(super) fn check_owner(path: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let metadata = fs::metadata(path).map_err(failed)?;
     // The kernel gives a process's folder to the user it runs as.
@@ -244,8 +311,9 @@ pub fn choose(
     let mut by_id: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for plugin in found {
         let versions = by_id.entry(plugin.manifest.id.clone()).or_default();
-        match versions.iter().find(|other| other.manifest.version == plugin.manifest.version) {
+        match versions.iter_mut().find(|other| other.manifest.version == plugin.manifest.version) {
             Some(first) if first.sha256 == plugin.sha256 => {
+                first.is_trusted |= plugin.is_trusted;
                 decisions.push(Decision { path: plugin.folder, verdict: Verdict::Again(first.folder.clone()) });
             }
             Some(first) => {

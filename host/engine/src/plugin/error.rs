@@ -9,6 +9,16 @@ use super::native::NativeError;
 use crate::config::PluginKind;
 use crate::error::{ComponentError, ErrorCode};
 
+/// The list of trusted plugins cannot be read or written.
+#[derive(Debug, Error)]
+#[error("{path}: {reason}")]
+pub struct TrustError {
+    /// The list's file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
 /// Why a plugin cannot be had. [`PluginError::help`] says what to do.
 #[derive(Debug, Error)]
 pub enum PluginError {
@@ -85,6 +95,19 @@ pub enum PluginError {
     /// A library that is no plugin for this host.
     #[error(transparent)]
     Native(#[from] NativeError),
+    /// Native code that the user has not let run.
+    #[error("{id} {version} in {folder} is native code, and you have not said that you trust it")]
+    Untrusted {
+        /// The plugin.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// The list of trusted plugins cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A plugin whose code and manifest disagree.
     #[error("{path}: {reason}")]
     Mismatch {
@@ -111,6 +134,12 @@ impl PluginError {
             Self::BadRequirement { .. } => "write `^1.2`, `=0.3.1` or `>=1, <3`".to_owned(),
             Self::Native(NativeError::Open { .. }) => "rebuild the plugin for this machine and this anneal".to_owned(),
             Self::Native(_) => "use a version of the plugin that was built for this anneal".to_owned(),
+            Self::Untrusted { id, version, folder } => format!(
+                "native code can do all that you can; if you trust who made it, run `anneal plugin trust {id}@{version} \
+                 --plugin-dir {}`",
+                folder.parent().unwrap_or(folder).display()
+            ),
+            Self::Trust(_) => "mend or remove the file; `anneal plugin trust` writes it".to_owned(),
             Self::Mismatch { .. } => "rebuild the plugin, so that plugin.toml and its schemas describe its code".to_owned(),
         }
     }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::discovery::Found;
 use super::manifest::{Runtime, TorchLink};
 use super::native::{NativeError, NativeLibrary, same_minor};
-use super::wasm::{WasmPlugin, WasmRuntime};
+use super::trust::TrustList;
+use super::wasm::{CodeCache, WasmPlugin, WasmRuntime};
 use super::{PluginError, Registry};
 use crate::conditioner::Embedder;
 use crate::config::{EmbedderConfig, PluginKind, PluginUse};
@@ -22,6 +23,14 @@ pub(super) struct Loaded {
     native: BTreeMap<String, NativeLibrary>,
     wasm: BTreeMap<String, WasmPlugin>,
     runtime: Option<WasmRuntime>,
+    cache: Option<CodeCache>,
+}
+
+impl Loaded {
+    /// Nothing yet; components are compiled with a cache, if there is one.
+    pub(super) fn with_cache(cache: Option<CodeCache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
 }
 
 impl Registry {
@@ -89,6 +98,23 @@ impl Registry {
         plugin.sampler(&entry, &used.params)
     }
 
+    /// Loads the plugin `id` as its first use would, and checks that its code is what its manifest says.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be loaded.
+    pub fn load(&mut self, id: &str) -> Result<(), ComponentError> {
+        let runtimes: Vec<Runtime> = self
+            .plugin(id)
+            .map_or_else(|| vec![Runtime::Wasm], |plugin| plugin.0.manifest.artifacts.keys().copied().collect());
+        for runtime in runtimes {
+            match runtime {
+                Runtime::Native => self.library(id).map(drop).map_err(|error| error.of_component(id))?,
+                Runtime::Wasm => self.compile(id).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The plugin and the entry of a name, which counts as used from here on.
     fn resolve(&mut self, kind: PluginKind, name: &str) -> Result<(String, String), ComponentError> {
         let entry = self.find(kind, name).map_err(|error| error.of_component(name))?;
@@ -111,6 +137,7 @@ impl Registry {
             return Ok(*library);
         }
         let (found, path) = self.found(id, Runtime::Native)?;
+        self.check_trust(found)?;
         let manifest = found.folder.join("plugin.toml");
         if let TorchLink::Exact { version } = &found.manifest.torch
             && !same_minor(version, torch_version())
@@ -128,6 +155,16 @@ impl Registry {
         Ok(library)
     }
 
+    /// Native code runs where the user let it: by where it lies, or by the list of what is trusted.
+    fn check_trust(&self, found: &Found) -> Result<(), PluginError> {
+        let list = self.trust_list.as_deref().filter(|_| !found.is_trusted).map(TrustList::read).transpose()?;
+        if found.is_trusted || list.is_some_and(|list| list.holds(&found.sha256)) {
+            return Ok(());
+        }
+        let (id, version) = (found.manifest.id.clone(), found.manifest.version.clone());
+        Err(PluginError::Untrusted { id, version, folder: found.folder.clone() })
+    }
+
     /// The WASM plugin of an entry, and the entry's name in it. What the plugin finds wrong with the settings is told
     /// here; what it only warns of goes to the log.
     fn component(&mut self, kind: PluginKind, used: &PluginUse) -> Result<(WasmPlugin, String), ComponentError> {
@@ -143,19 +180,30 @@ impl Registry {
     fn compile(&mut self, id: &str) -> Result<WasmPlugin, ComponentError> {
         let runtime = match &self.loaded.runtime {
             Some(runtime) => runtime.clone(),
-            None => self.loaded.runtime.insert(WasmRuntime::new()?).clone(),
+            None => {
+                let runtime = WasmRuntime::new()?.with_cache(self.loaded.cache.clone());
+                self.loaded.runtime.insert(runtime).clone()
+            }
         };
-        let (found, path) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
-        let mut plugin = runtime.load(id, &path)?;
-        if let Some(mib) = found.manifest.memory_mib {
-            plugin = plugin.with_memory_mib(mib);
-        }
-        check_descriptor(found, Runtime::Wasm, &plugin.describe()?).map_err(|reason| {
-            PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id)
-        })?;
+        let (found, _) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
+        let plugin = component(found, &runtime)?;
         self.loaded.wasm.insert(id.to_owned(), plugin.clone());
         Ok(plugin)
     }
+}
+
+/// The component of a plugin, compiled, and found to be what its manifest says.
+pub(super) fn component(found: &Found, runtime: &WasmRuntime) -> Result<WasmPlugin, ComponentError> {
+    let id = &found.manifest.id;
+    let mismatch =
+        |reason: String| PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id);
+    let path = found.artifact(Runtime::Wasm).ok_or_else(|| mismatch("has no wasm artifact".to_owned()))?;
+    let mut plugin = runtime.load(id, &path)?;
+    if let Some(mib) = found.manifest.memory_mib {
+        plugin = plugin.with_memory_mib(mib);
+    }
+    check_descriptor(found, Runtime::Wasm, &plugin.describe()?).map_err(mismatch)?;
+    Ok(plugin)
 }
 
 fn check_settings(

@@ -26,7 +26,7 @@ fn installed(folder: &str) -> PathBuf {
 
 /// The plugins of one directory.
 fn registry(dir: &Path) -> Registry {
-    Registry::discover(&SearchPath::new(&[dir.to_owned()], &[], &Default::default()), &BTreeMap::new()).unwrap()
+    Registry::discover(&SearchPath::only(dir), &BTreeMap::new()).unwrap()
 }
 
 fn config(plugin: &str, settings: Value) -> EmbedderConfig {

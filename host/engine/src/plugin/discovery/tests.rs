@@ -34,7 +34,7 @@ fn directory() -> (TempDir, PathBuf) {
 }
 
 fn only(dirs: &[&Path]) -> SearchPath {
-    SearchPath { dirs: dirs.iter().map(|dir| ("--plugin-dir", dir.to_path_buf())).collect() }
+    SearchPath { dirs: dirs.iter().map(|dir| (NamedBy::Flag, dir.to_path_buf())).collect(), ..SearchPath::default() }
 }
 
 fn titles(found: &[Found]) -> Vec<String> {
@@ -54,7 +54,11 @@ fn refusal(dir: &Path) -> String {
 
 #[test]
 fn directories_stand_in_the_documented_order() {
-    let env = Environment { plugin_path: vec!["/e".into()], data_home: Some("/home/me/.local/share".into()) };
+    let env = Environment {
+        plugin_path: vec!["/e".into()],
+        data_home: Some("/home/me/.local/share".into()),
+        ..Environment::default()
+    };
     let path = SearchPath::new(&["/c".into()], &["/a".into()], &env);
     let dirs: Vec<_> = path.dirs().map(|dir| dir.display().to_string()).collect();
     let expected = [
@@ -79,7 +83,7 @@ fn both_layouts_are_found_and_nothing_deeper() {
     write(&dir.join("x/y/z"), "acme.deep", "1.0.0", "");
     let (found, decisions) = search(&only(&[&dir, Path::new("/nowhere/at/all")]));
     assert_eq!(titles(&found), ["acme.b 2.0.0", "acme.a 1.0.0"]);
-    assert_eq!(decisions[0].verdict, Verdict::Searched { named_by: "--plugin-dir", plugins: 2 });
+    assert_eq!(decisions[0].verdict, Verdict::Searched { named_by: NamedBy::Flag, plugins: 2 });
     assert_eq!(decisions[1].to_string(), "/nowhere/at/all: no such directory (named by --plugin-dir)");
 }
 
@@ -190,4 +194,39 @@ fn the_same_plugin_twice_is_one_and_two_different_ones_clash() {
     fs::write(second.join("b/a.wasm"), "other").unwrap();
     let error = choose(search(&both).0, &BTreeMap::new()).unwrap_err();
     assert!(matches!(&error, PluginError::Clash { second: path, .. } if *path == second.join("b")), "{error}");
+}
+
+#[test]
+fn who_names_a_directory_decides_whether_its_native_code_is_trusted() {
+    let (_temp, dir) = directory();
+    for name in ["config", "flag", "variable", "user", "own/sub"] {
+        write(&dir.join(name).join("a"), &format!("acme.{}", &name[..3]), "1.0.0", "");
+    }
+    let env = Environment {
+        plugin_path: vec![dir.join("variable")],
+        data_home: Some(dir.join("home")),
+        own_plugins: Some(dir.join("own")),
+        ..Environment::default()
+    };
+    fs::create_dir_all(dir.join("home/anneal")).unwrap();
+    fs::rename(dir.join("user"), dir.join("home/anneal/plugins")).unwrap();
+    let path = SearchPath::new(&[dir.join("config"), dir.join("own/sub")], &[dir.join("flag")], &env);
+    let (found, _) = search(&path);
+    let trusted = |id: &str| found.iter().find(|plugin| plugin.manifest.id == id).unwrap().is_trusted;
+    assert_eq!(
+        ["acme.con", "acme.use", "acme.fla", "acme.var", "acme.own"].map(trusted),
+        [false, false, true, true, true]
+    );
+    // The same plugin in a directory that is trusted is the same code.
+    write(&dir.join("flag/b"), "acme.con", "1.0.0", "");
+    let (taken, _) = choose(search(&path).0, &BTreeMap::new()).unwrap();
+    let plugin = taken.iter().find(|plugin| plugin.manifest.id == "acme.con").unwrap();
+    assert!(plugin.is_trusted && plugin.folder.starts_with(dir.join("config")));
+}
+
+#[test]
+fn a_hidden_folder_is_no_plugin() {
+    let (_temp, dir) = directory();
+    write(&dir.join(".adding-x/plugin"), "acme.a", "1.0.0", "");
+    assert!(search(&only(&[&dir])).0.is_empty());
 }

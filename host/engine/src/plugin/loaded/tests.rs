@@ -16,7 +16,7 @@ fn found() -> Found {
     }
     let manifest = Manifest::parse(&manifest, Path::new("plugin.toml")).unwrap();
     let schemas = vec![json!({ "type": "object" }); 3];
-    Found { manifest, folder: PathBuf::from("/plugins/acme.one"), sha256: String::new(), schemas }
+    Found { manifest, folder: PathBuf::from("/plugins/acme.one"), sha256: String::new(), schemas, is_trusted: true }
 }
 
 #[test]

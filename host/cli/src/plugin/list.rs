@@ -1,24 +1,13 @@
-//! `anneal plugin`: what the plugin directories hold.
+//! `anneal plugin list` and `info`: what the plugin directories hold.
 
 use anneal::assemble::plugins;
 use anneal::config::Environment;
 use anneal::plugin;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 
 use crate::PluginArgs;
 use crate::exit::{Exit, Failure};
-
-/// List plugins, or show one.
-#[derive(Debug, Subcommand)]
-pub enum PluginVerb {
-    /// List every entry of every plugin found.
-    #[command(after_help = "Example: anneal plugin list --plugin-dir target/plugins")]
-    List(List),
-    /// Show a plugin: manifest, entries, settings.
-    #[command(after_help = "Example: anneal plugin info anneal.samplers --plugin-dir target/plugins")]
-    Info(Info),
-}
 
 /// Arguments of `plugin list`.
 #[derive(Debug, Args)]
@@ -39,13 +28,17 @@ pub struct Info {
     plugins: PluginArgs,
 }
 
-impl PluginVerb {
+impl List {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        match self {
-            PluginVerb::List(args) => list(args),
-            PluginVerb::Info(args) => info(args),
-        }
+        list(self)
+    }
+}
+
+impl Info {
+    /// Runs the verb.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        info(self)
     }
 }
 

@@ -1,12 +1,27 @@
 //! Writing a plugin's folder: whole or not at all, and only when it changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::manifest::Files;
-use crate::failure::Failure;
+use thiserror::Error;
+
+/// The files of a plugin's folder, by path below it.
+pub type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A file that could not be written or removed.
+#[derive(Debug, Error)]
+#[error("cannot {doing} {path}: {source}")]
+pub struct FileError {
+    /// What was tried: `write` or `remove`.
+    pub doing: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
 
 /// Makes `folder/id` hold exactly `files`, and says whether it had to be written.
 ///
@@ -16,14 +31,14 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn install(folder: &Path, id: &str, files: &Files) -> Result<bool, Failure> {
+pub fn install(folder: &Path, id: &str, files: &Files) -> Result<bool, FileError> {
     let target = folder.join(id);
     if holds_exactly(&target, files) {
         return Ok(false);
     }
     let partial = folder.with_extension("partial").join(id);
     let old = folder.with_extension("partial").join(format!("{id}.old"));
-    let failed = |error: std::io::Error| Failure::file("write", &target, &error);
+    let failed = |source| FileError { doing: "write", path: target.clone(), source };
     remove(&partial)?;
     remove(&old)?;
     for (path, bytes) in files {
@@ -49,7 +64,7 @@ pub fn install(folder: &Path, id: &str, files: &Files) -> Result<bool, Failure> 
 ///
 /// # Errors
 /// When a folder cannot be removed.
-pub fn keep_only(folder: &Path, ids: &[&str]) -> Result<(), Failure> {
+pub fn keep_only(folder: &Path, ids: &[&str]) -> Result<(), FileError> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let is_wanted = path.file_name().is_some_and(|name| ids.iter().any(|id| name == *id));
@@ -77,17 +92,17 @@ fn holds_exactly(folder: &Path, files: &Files) -> bool {
         && files.iter().all(|(path, bytes)| fs::read(folder.join(path)).is_ok_and(|on_disk| on_disk == *bytes))
 }
 
-fn remove(folder: &Path) -> Result<(), Failure> {
+fn remove(folder: &Path) -> Result<(), FileError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", folder, &error)),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError { doing: "remove", path: folder.to_owned(), source })
+        }
         _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn files(entries: &[(&str, &str)]) -> Files {

@@ -12,6 +12,11 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
     encoder.validate(true).module(module).and_then(|encoder| encoder.encode()).map_err(|error| format!("{error:#}"))
 }
 
+/// Whether bytes are a component rather than a core module: byte 4 to 7 hold its version, 13, and its layer, 1.
+pub fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm") && bytes.get(4..8) == Some(&[13, 0, 1, 0])
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -21,8 +26,8 @@ mod tests {
 
     #[test]
     fn an_empty_module_becomes_a_component() {
-        let component = super::encode(b"\0asm\x01\0\0\0").unwrap();
-        // The fifth to eighth byte tell a component (version 13, layer 1) from a module.
-        assert_eq!(component[4..8], [13, 0, 1, 0]);
+        let module = b"\0asm\x01\0\0\0";
+        let component = super::encode(module).unwrap();
+        assert!(super::is_component(&component) && !super::is_component(module));
     }
 }

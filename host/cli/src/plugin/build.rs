@@ -1,0 +1,132 @@
+//! `anneal plugin build`: from a crate to a plugin directory that a run accepts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anneal::plugin::native::NativeLibrary;
+use anneal::plugin::wasm::WasmRuntime;
+use anneal::plugin::{Registry, SearchPath, Verdict};
+use anneal_packaging::{FileError, WASM_TARGET, encode, install, is_component, libraries};
+use clap::Args;
+use serde_json::Value;
+
+use super::source::Source;
+use super::{failed, tools};
+use crate::exit::{Exit, Failure};
+
+/// Arguments of `plugin build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The plugin's folder.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Compile without optimising.
+    #[arg(long)]
+    debug: bool,
+}
+
+impl Build {
+    /// Runs the verb.
+    pub fn run(&self) -> Result<Exit, Failure> {
+        let source = Source::read(&self.dir)?;
+        tools::check(&source.folder, source.is_wasm)?;
+        let library = compile(&source, self.debug)?;
+        let mut artifact = fs::read(&library).map_err(|error| unreadable(&library, &error))?;
+        if source.is_wasm && !is_component(&artifact) {
+            artifact = encode(&artifact).map_err(|problem| {
+                let help = "build it on plugin-api with the feature `wasm`, and let nothing in it need WASI";
+                failed(format!("the module of {} is no component: {problem}", source.id), help)
+            })?;
+        }
+        for schema in source.write_schemas(&describe(&source, &library, &artifact)?)? {
+            println!("wrote {}", source.folder.join(schema).display());
+        }
+        let (id, dist) = (source.id.clone(), source.folder.join("dist"));
+        install(&dist, &id, &source.files(artifact)?)?;
+        let registry = verified(&dist, &id)?;
+        let Some(plugin) = registry.plugin(&id) else { return Ok(Exit::Done) };
+        println!("{id} {} ({}) is in {}", plugin.version(), plugin.runtime(), plugin.path().display());
+        for entry in plugin.entries() {
+            println!("  {} {}", entry.kind(), entry.full_name());
+        }
+        println!("use it with --plugin-dir {}", dist.display());
+        Ok(Exit::Done)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Failure::new(Exit::Disk, error.to_string())
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display()))
+}
+
+/// Runs cargo, whose messages the user sees, and finds the library.
+fn compile(source: &Source, debug: bool) -> Result<PathBuf, Failure> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--lib", "--message-format=json-render-diagnostics"]).current_dir(&source.folder);
+    if source.is_wasm {
+        cargo.args(["--target", WASM_TARGET]);
+    }
+    if !debug {
+        cargo.arg("--release");
+    }
+    // A native plugin must be built against the libtorch that it will meet here.
+    if let Some(libtorch) = libtorch().filter(|_| !source.is_wasm) {
+        cargo.env("LIBTORCH", libtorch);
+    }
+    let output = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| failed(format!("cannot run cargo: {error}"), tools::INSTALL_RUST))?;
+    if !output.status.success() {
+        return Err(failed(format!("cargo could not build {}", source.id), "mend what cargo names above"));
+    }
+    let built = libraries(&String::from_utf8_lossy(&output.stdout));
+    let ours = |folder: &Path| fs::canonicalize(folder).is_ok_and(|folder| folder == source.folder);
+    let library = built.into_iter().find(|library| library.is_wasm() == source.is_wasm && ours(&library.folder));
+    let library = library.map(|library| library.file);
+    library.ok_or_else(|| {
+        let help = "write `crate-type = [\"cdylib\", \"rlib\"]` below [lib] in Cargo.toml";
+        failed(format!("cargo built no library of {}", source.id), help)
+    })
+}
+
+/// The folder of the libtorch in this process, if it has the headers too.
+fn libtorch() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    let folder = Path::new(&line[line.find('/')?..]).parent()?.parent()?.to_owned();
+    folder.join("include").is_dir().then_some(folder)
+}
+
+/// What the plugin's code says of itself.
+fn describe(source: &Source, library: &Path, artifact: &[u8]) -> Result<Value, Failure> {
+    if !source.is_wasm {
+        let loaded = NativeLibrary::load(&source.id, library);
+        return Ok(loaded.map_err(anneal::plugin::PluginError::from)?.describe().clone());
+    }
+    let file = tempfile::NamedTempFile::new().map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
+    fs::write(file.path(), artifact).map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
+    Ok(WasmRuntime::new()?.load(&source.id, file.path())?.describe()?)
+}
+
+/// Finds and loads the plugin `id` in a directory as a run would.
+fn verified(dist: &Path, id: &str) -> Result<Registry, Failure> {
+    let mut registry = Registry::discover(&SearchPath::only(dist), &Default::default())?;
+    if registry.plugin(id).is_none() {
+        let reasons = registry.decisions().iter().filter_map(|decision| match &decision.verdict {
+            Verdict::Refused(reason) => Some(reason.as_str()),
+            _ => None,
+        });
+        let reasons: Vec<&str> = reasons.collect();
+        return Err(failed(format!("the built plugin is refused: {}", reasons.join("\n")), "mend plugin.toml"));
+    }
+    registry.load(id)?;
+    Ok(registry)
+}

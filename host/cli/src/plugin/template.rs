@@ -1,0 +1,193 @@
+//! The files of a new plugin, with its names in them.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+/// What a new plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A grid of sigmas for sampling.
+    Discretization,
+    /// The distribution of sigma in training.
+    SigmaSampling,
+    /// The scale of classifier-free guidance.
+    Guidance,
+    /// A multiplier of the learning rate.
+    LearningRate,
+    /// The weight of the loss by sigma.
+    Weighting,
+    /// A solver.
+    Sampler,
+    /// Batch entries to conditions, native code over libtorch.
+    Embedder,
+}
+
+/// What differs between kinds.
+struct Template {
+    kind: &'static str,
+    lib: &'static str,
+    schema: &'static str,
+    description: &'static str,
+    /// Arguments of `anneal plugin call` after the entry, for kinds that it can call.
+    call: Option<&'static str>,
+    /// The lines of a config that name the entry.
+    config: &'static str,
+}
+
+macro_rules! template {
+    ($kind:literal, $description:literal, $call:expr, $config:literal) => {
+        Template {
+            kind: $kind,
+            lib: include_str!(concat!("../../templates/rust/", $kind, ".rs")),
+            schema: include_str!(concat!("../../templates/schema/", $kind, ".json")),
+            description: $description,
+            call: $call,
+            config: $config,
+        }
+    };
+}
+
+impl Kind {
+    /// Whether it runs as a WASM component.
+    pub fn is_wasm(self) -> bool {
+        self != Self::Embedder
+    }
+
+    fn template(self) -> Template {
+        match self {
+            Self::Discretization => template!(
+                "discretization",
+                "A grid of sigmas for sampling",
+                Some("sigmas 10 --config rho=5"),
+                "[sampling]\nnum_steps = 20\ndiscretization = { plugin = \"{{id}}/{{entry}}\", rho = 5.0 }"
+            ),
+            Self::SigmaSampling => template!(
+                "sigma-sampling",
+                "A distribution of sigma in training",
+                Some("sample 10 --config p_std=1.6"),
+                "[loss]\nsigma_sampling = { plugin = \"{{id}}/{{entry}}\", p_std = 1.6 }"
+            ),
+            Self::Guidance => template!(
+                "guidance",
+                "A scale of classifier-free guidance",
+                Some("scales 10 1 --frames 8 --config max_scale=3"),
+                "[sampling]\nnum_steps = 20\nguidance = { plugin = \"{{id}}/{{entry}}\", max_scale = 3.0 }"
+            ),
+            Self::LearningRate => template!(
+                "learning-rate",
+                "A multiplier of the learning rate",
+                Some("factors 0 20 --config warm_up_steps=5"),
+                "[optimizer]\nschedule = { plugin = \"{{id}}/{{entry}}\", warm_up_steps = 500 }"
+            ),
+            Self::Weighting => template!(
+                "weighting",
+                "A weight of the loss by sigma",
+                Some("weights 0.1 1 10 --config gamma=3"),
+                "[loss]\nweighting = { plugin = \"{{id}}/{{entry}}\", gamma = 3.0 }"
+            ),
+            Self::Sampler => template!(
+                "sampler",
+                "A solver",
+                None,
+                "[sampling]\nnum_steps = 20\nsampler = { plugin = \"{{id}}/{{entry}}\", eta = 0.5 }"
+            ),
+            Self::Embedder => template!(
+                "embedder",
+                "Batch entries to conditions",
+                None,
+                "[[model.embedders]]\nplugin = \"{{id}}/{{entry}}\"\ninput_key = \"label\"\ndim = 64\nis_trainable = true"
+            ),
+        }
+    }
+}
+
+/// The names of a new plugin.
+pub struct Names<'a> {
+    /// `vendor.name`.
+    pub id: &'a str,
+    /// The right-hand side of the dependency on the SDK without its braces: `path = ".."` or `version = ".."`.
+    pub sdk: &'a str,
+}
+
+impl Names<'_> {
+    /// The entry's name: the last word of the id.
+    pub fn entry(&self) -> &str {
+        self.id.rsplit('.').next().unwrap_or(self.id)
+    }
+
+    /// The crate's name.
+    pub fn package(&self) -> String {
+        self.id.replace('.', "-")
+    }
+}
+
+/// The files of a plugin of `kind`, by path below its folder.
+pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
+    let template = kind.template();
+    let call = template.call.map_or_else(String::new, |call| {
+        let call = format!("    anneal plugin call {{{{id}}}}/{{{{entry}}}} {call} --plugin-dir dist");
+        format!("One function of it, called as the host does:\n\n{call}\n\n")
+    });
+    let libtorch = anneal_torch::tensor::torch_version();
+    let minor: Vec<&str> = libtorch.splitn(3, '.').take(2).collect();
+    let fill = |text: &str| {
+        // These hold further names, so they come first.
+        let text = text.replace("{{call}}\n", &call).replace("{{config}}", template.config);
+        let package = names.package();
+        [
+            ("description", template.description),
+            ("kind", template.kind),
+            ("id", names.id),
+            ("entry", names.entry()),
+            ("package", &package),
+            ("library", &package.replace('-', "_")),
+            ("sdk", names.sdk),
+            ("arch", std::env::consts::ARCH),
+            ("torch", &minor.join(".")),
+        ]
+        .iter()
+        .fold(text, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+    };
+    let (cargo, manifest) = match kind.is_wasm() {
+        true => (include_str!("../../templates/Cargo-wasm.toml"), include_str!("../../templates/plugin-wasm.toml")),
+        false => {
+            (include_str!("../../templates/Cargo-native.toml"), include_str!("../../templates/plugin-native.toml"))
+        }
+    };
+    let schema = format!("schema/{}.json", names.entry());
+    [
+        ("Cargo.toml", cargo),
+        ("plugin.toml", manifest),
+        ("src/lib.rs", template.lib),
+        (schema.as_str(), template.schema),
+        ("README.md", include_str!("../../templates/README.md")),
+        (".gitignore", include_str!("../../templates/gitignore")),
+    ]
+    .into_iter()
+    .map(|(path, text)| (PathBuf::from(path), fill(text)))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_filled_in_and_the_manifests_are_tables() {
+        let names = Names { id: "acme-labs.fine.karras", sdk: "path = \"sdk\"" };
+        for kind in Kind::value_variants() {
+            for (path, text) in files(*kind, &names) {
+                assert!(!text.contains("{{"), "{kind:?}, {}: {text}", path.display());
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    text.parse::<toml::Table>().unwrap_or_else(|error| panic!("{kind:?}, {}: {error}", path.display()));
+                }
+            }
+        }
+        let files = files(Kind::Weighting, &names);
+        let text = |name: &str| &files.iter().find(|(path, _)| path == &PathBuf::from(name)).unwrap().1;
+        assert!(text("plugin.toml").contains("path = \"acme_labs_fine_karras.wasm\""));
+        assert!(text("src/lib.rs").contains("weighting \"karras\" => Settings"));
+        assert!(text("README.md").contains("call acme-labs.fine.karras/karras weights"));
+    }
+}
