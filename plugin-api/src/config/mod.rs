@@ -18,10 +18,12 @@
 //! ```
 
 mod bounds;
+mod nesting;
 mod schema;
 mod setting;
 
 pub use bounds::Bounds;
+pub use nesting::{NESTED, is_nested_deeper};
 pub use plugin_api_derive::Config;
 pub use schema::{Property, assert_schema, choice_schema, object_schema};
 pub use serde_json::{Map, Value};

@@ -14,7 +14,7 @@ use super::{
     Discretization, DrawKind, Entry, Error, ErrorCode, Guidance, Latent, LearningRate, Plugin, Result, Run, Sampler,
     SigmaSampling, Weighting, log,
 };
-use crate::config::{Map, Value};
+use crate::config::{Map, NESTED, Value, is_nested_deeper};
 
 /// The entry an instance serves, for one kind; `init` fills it once.
 pub struct Slot<T: ?Sized>(OnceCell<Box<T>>);
@@ -64,6 +64,9 @@ pub fn describe(plugin: &Plugin) -> String {
 }
 
 fn parse(config: &str) -> Result<Map<String, Value>> {
+    if is_nested_deeper(config, NESTED) {
+        return Err(Error::invalid_argument(format!("settings are nested more than {NESTED} levels deep")));
+    }
     serde_json::from_str(config)
         .map_err(|error| Error::invalid_argument(format!("settings are not a JSON object: {error}")))
 }
@@ -131,7 +134,11 @@ impl weighting::Guest for Component {
     fn weights(sigmas: Vec<f64>) -> Result<Vec<f64>, PluginError> {
         Ok(WEIGHTING.with(|slot| {
             let entry = slot.get()?;
-            sigmas.into_iter().map(|sigma| entry.weight(sigma)).collect::<Result<_>>()
+            let weight = |sigma: f64| match sigma.is_nan() {
+                true => Err(Error::invalid_argument("a sigma is no number")),
+                false => entry.weight(sigma),
+            };
+            sigmas.into_iter().map(weight).collect::<Result<_>>()
         })?)
     }
 }

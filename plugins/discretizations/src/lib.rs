@@ -53,7 +53,8 @@ struct LegacyDdpm {
 impl LegacyDdpm {
     fn check(&self) -> Result<(), ConfigError> {
         let all = ddpm::sigmas(self.num_timesteps, self.num_timesteps, self.linear_start, self.linear_end);
-        let finite = all.is_ok_and(|sigmas| sigmas.iter().all(|sigma| sigma.is_finite()));
+        // Sigmas become 32-bit numbers beside the latents.
+        let finite = all.is_ok_and(|sigmas| sigmas.iter().all(|sigma| (*sigma as f32).is_finite()));
         if finite { Ok(()) } else { Err(ConfigError::new("", "these betas leave no signal: a sigma is not finite")) }
     }
 }

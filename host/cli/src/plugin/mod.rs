@@ -17,9 +17,10 @@ pub use lock::hold;
 
 use clap::Subcommand;
 
+use crate::check::{CheckPlugins, CheckWorker, ListChecks};
 use crate::exit::{Exit, Failure};
 
-/// List, show, begin, build and try plugins.
+/// List, show, begin, build, try, check and hand on plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginVerb {
     /// List every entry of every plugin found.
@@ -39,6 +40,13 @@ pub enum PluginVerb {
   anneal plugin call anneal.discretizations/edm sigmas 10 --config '{\"rho\": 5}' --plugin-dir target/plugins
   anneal plugin call min-snr weights 0.1 1 10 --config gamma=3 --plot weights.png --plugin-dir target/plugins")]
     Call(call::Call),
+    /// Check whether plugins do what their kinds promise.
+    Check(Box<CheckPlugins>),
+    /// List the checks, and what each demands.
+    Checks(ListChecks),
+    /// One check, for `check` itself.
+    #[command(hide = true)]
+    CheckWorker(CheckWorker),
     /// Make one file of a built plugin.
     #[command(after_help = "Example: anneal plugin pack . -o karras.tar.zst")]
     Pack(package::Pack),
@@ -70,6 +78,9 @@ impl PluginVerb {
             PluginVerb::New(args) => args.run(),
             PluginVerb::Build(args) => args.run(),
             PluginVerb::Call(args) => args.run(),
+            PluginVerb::Check(args) => args.run(),
+            PluginVerb::Checks(args) => args.run(),
+            PluginVerb::CheckWorker(args) => args.run(),
             PluginVerb::Pack(args) => args.run(),
             PluginVerb::Add(args) => args.run(),
             PluginVerb::Remove(args) => args.run(),

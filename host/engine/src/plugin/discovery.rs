@@ -222,7 +222,7 @@ fn subfolders(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads the plugin in `folder`, which must not lead out of `dir`.
-fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
+pub(super) fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
     let folder = inside(folder, dir)?;
     let mut digest = Sha256::new();
     let mut load = |name: &Path| -> Result<Vec<u8>, String> {

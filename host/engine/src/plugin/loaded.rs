@@ -174,17 +174,25 @@ impl Registry {
             Some(runtime) => runtime.clone(),
             None => self.loaded.runtime.insert(WasmRuntime::new()?).clone(),
         };
-        let (found, path) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
-        let mut plugin = runtime.load(id, &path)?;
-        if let Some(mib) = found.manifest.memory_mib {
-            plugin = plugin.with_memory_mib(mib);
-        }
-        check_descriptor(found, Runtime::Wasm, &plugin.describe()?).map_err(|reason| {
-            PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id)
-        })?;
+        let (found, _) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
+        let plugin = component(found, &runtime)?;
         self.loaded.wasm.insert(id.to_owned(), plugin.clone());
         Ok(plugin)
     }
+}
+
+/// The component of a plugin, compiled, and found to be what its manifest says.
+pub(super) fn component(found: &Found, runtime: &WasmRuntime) -> Result<WasmPlugin, ComponentError> {
+    let id = &found.manifest.id;
+    let mismatch =
+        |reason: String| PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id);
+    let path = found.artifact(Runtime::Wasm).ok_or_else(|| mismatch("has no wasm artifact".to_owned()))?;
+    let mut plugin = runtime.load(id, &path)?;
+    if let Some(mib) = found.manifest.memory_mib {
+        plugin = plugin.with_memory_mib(mib);
+    }
+    check_descriptor(found, Runtime::Wasm, &plugin.describe()?).map_err(mismatch)?;
+    Ok(plugin)
 }
 
 fn check_settings(

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use plugin_api::abi;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -73,7 +74,7 @@ pub struct Artifact {
 }
 
 /// One thing a plugin offers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ManifestEntry {
     /// Its name within the plugin.
@@ -85,6 +86,25 @@ pub struct ManifestEntry {
     /// A line for lists.
     #[serde(default)]
     pub description: String,
+    /// Settings to try it with. Where some have no default, conformance starts from the first.
+    #[serde(default, rename = "example")]
+    pub examples: Vec<Example>,
+    /// Of a discretization: JSON pointers to the settings that are its lowest and its highest sigma.
+    pub sigma_range: Option<[String; 2]>,
+    /// Of a solver: the order that its error falls with, without noise.
+    pub order: Option<f64>,
+}
+
+/// Settings to try an entry with.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Example {
+    /// The settings.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+    /// Of a discretization: how many sigmas to ask for.
+    pub n: Option<u32>,
+    /// The first and the last number of the answer, to one part in a million.
+    pub expect: Option<[f64; 2]>,
 }
 
 /// A checked manifest.
@@ -174,7 +194,8 @@ fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
         ["artifact", _] => Some(&["path", "sha256"]),
         ["torch"] => Some(&["link", "version"]),
         ["capabilities"] => Some(&["wasi", "memory-mib"]),
-        ["entry"] => Some(&["name", "kind", "schema", "description"]),
+        ["entry"] => Some(&["name", "kind", "schema", "description", "example", "sigma-range", "order"]),
+        ["entry", "example"] => Some(&["config", "n", "expect"]),
         _ => None,
     }
 }

@@ -8,15 +8,34 @@ use serde_json::Value;
 
 use super::PluginError;
 use super::discovery::{self, Decision, Found, SearchPath, Verdict};
-use super::loaded::Loaded;
-use super::manifest::{ManifestEntry, Runtime};
+use super::loaded::{self, Loaded};
+use super::manifest::{Example, ManifestEntry, Runtime};
+use super::wasm::{WasmPlugin, WasmRuntime};
 use crate::config::{PluginKind, closest};
+use crate::error::ComponentError;
 
 /// A plugin that was found and may be used.
 #[derive(Debug)]
 pub struct Plugin(pub(super) Found);
 
 impl Plugin {
+    /// The plugin in a folder, read and checked as in a search; nothing of it is executed.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn read(folder: &Path) -> Result<Self, String> {
+        let real = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+        discovery::read(&real, real.parent().unwrap_or(&real)).map(Self)
+    }
+
+    /// Its component, compiled, and found to be what its manifest says.
+    ///
+    /// # Errors
+    /// When it has none, or it is not what the host can run.
+    pub fn component(&self, runtime: &WasmRuntime) -> Result<WasmPlugin, ComponentError> {
+        loaded::component(&self.0, runtime)
+    }
+
     /// `vendor.name`.
     pub fn id(&self) -> &str {
         &self.0.manifest.id
@@ -50,6 +69,11 @@ impl Plugin {
     /// What runs it; native if any of its entries is.
     pub fn runtime(&self) -> Runtime {
         self.0.manifest.artifacts.keys().next().copied().unwrap_or(Runtime::Wasm)
+    }
+
+    /// The file that a runtime runs.
+    pub fn artifact(&self, runtime: Runtime) -> Option<PathBuf> {
+        self.0.artifact(runtime)
     }
 
     /// Its folder, absolute.
@@ -98,6 +122,21 @@ impl<'a> EntryRef<'a> {
     /// What it is for, in a line.
     pub fn description(&self) -> &'a str {
         &self.manifest().description
+    }
+
+    /// Settings to try it with.
+    pub fn examples(&self) -> &'a [Example] {
+        &self.manifest().examples
+    }
+
+    /// Of a discretization: JSON pointers to the settings that are its lowest and its highest sigma.
+    pub fn sigma_range(&self) -> Option<&'a [String; 2]> {
+        self.manifest().sigma_range.as_ref()
+    }
+
+    /// Of a solver: its order.
+    pub fn order(&self) -> Option<f64> {
+        self.manifest().order
     }
 
     /// The JSON Schema of its settings.

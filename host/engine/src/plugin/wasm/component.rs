@@ -47,7 +47,7 @@ impl WasmPlugin {
         self
     }
 
-    fn name(&self, entry: &str) -> String {
+    pub(super) fn name(&self, entry: &str) -> String {
         format!("{}/{entry}", self.id)
     }
 
@@ -168,7 +168,7 @@ impl WasmPlugin {
     }
 }
 
-fn json(config: &Map<String, Value>) -> String {
+pub(super) fn json(config: &Map<String, Value>) -> String {
     // Serialising a map writes it as `{...}`; `Value` has no other representation that could fail.
     Value::Object(config.clone()).to_string()
 }

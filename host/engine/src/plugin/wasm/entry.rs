@@ -1,5 +1,7 @@
 //! A configured entry: one store, opened when it is needed and thrown away when its guest was stopped.
 
+use std::time::Duration;
+
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -79,9 +81,7 @@ pub fn call<R>(
 ) -> Result<R, ComponentError> {
     store.data_mut().start_call();
     let result = store.set_fuel(fuel).and_then(|()| run(store));
-    // The engine counts fuel, so there is always an answer.
-    let left = store.get_fuel().unwrap_or(fuel);
-    stats::record(store.data().clock.guest_time(), fuel.saturating_sub(left));
+    stats::record(store.data().clock.guest_time());
     result.map_err(|error| stopped(function, &error, store.data()))
 }
 
@@ -111,10 +111,22 @@ pub struct Running<G> {
 impl<I: Interface> Entry<I> {
     /// Instantiates and initialises an entry, so that its settings are refused here.
     pub fn start(plugin: WasmPlugin, name: String, entry: &str, config: String) -> Result<Self, ComponentError> {
+        Self::try_start(plugin, name, entry, config)?
+    }
+
+    /// As [`Entry::start`]; the outer error is of a guest that was stopped or cannot start, the inner one the guest's own.
+    pub fn try_start(
+        plugin: WasmPlugin,
+        name: String,
+        entry: &str,
+        config: String,
+    ) -> Result<Result<Self, ComponentError>, ComponentError> {
         let interface = export::<I>(plugin.ready(), &name)?;
         let mut started = Self { plugin, name, entry: entry.to_owned(), config, interface, running: None };
-        started.running = Some(started.run()?);
-        Ok(started)
+        Ok(started.try_run()?.map(|running| {
+            started.running = Some(running);
+            started
+        }))
     }
 
     /// The entry as messages name it.
@@ -124,12 +136,16 @@ impl<I: Interface> Entry<I> {
 
     /// A fresh, initialised instance.
     pub fn run(&self) -> Result<Running<I::Guest>, ComponentError> {
+        self.try_run()?
+    }
+
+    fn try_run(&self) -> Result<Result<Running<I::Guest>, ComponentError>, ComponentError> {
         let Open { mut store, instance, lifecycle } = open(&self.plugin, &self.name)?;
         let guest = call(&mut store, START_FUEL, "init", |store| {
             let guest = self.interface.load(store, &instance)?;
             Ok(lifecycle.call_init(store, &self.entry, &self.config)?.map(|()| guest))
         })?;
-        guest.map(|guest| Running { store, guest }).map_err(|error| refused(&self.name, error))
+        Ok(guest.map(|guest| Running { store, guest }).map_err(|error| refused(&self.name, error)))
     }
 
     /// The waiting instance, or a fresh one.
@@ -146,9 +162,37 @@ impl<I: Interface> Entry<I> {
         function: &str,
         run: impl FnOnce(&I::Guest, &mut Store<HostState>) -> wasmtime::Result<Result<R, PluginError>>,
     ) -> Result<R, ComponentError> {
+        self.try_call(function, run)?.0
+    }
+
+    /// As [`Entry::call`], with what the call took; the outer error is of a guest that was stopped, the inner one the
+    /// guest's own.
+    pub fn try_call<R>(
+        &mut self,
+        function: &str,
+        run: impl FnOnce(&I::Guest, &mut Store<HostState>) -> wasmtime::Result<Result<R, PluginError>>,
+    ) -> Result<(Result<R, ComponentError>, Cost), ComponentError> {
         let mut running = self.take()?;
         let result = call(&mut running.store, CALL_FUEL, function, |store| run(&running.guest, store))?;
+        let left = running.store.get_fuel().unwrap_or(CALL_FUEL);
+        let state = running.store.data();
+        let cost = Cost {
+            fuel: CALL_FUEL.saturating_sub(left),
+            guest_time: state.clock.guest_time(),
+            memory: state.memory.used() as u64,
+        };
         self.running = Some(running);
-        result.map_err(|error| refused(&self.name, error))
+        Ok((result.map_err(|error| refused(&self.name, error)), cost))
     }
+}
+
+/// What a call of a component took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Units of fuel: about one an instruction, the same on every machine.
+    pub fuel: u64,
+    /// Time in the guest, without the host's.
+    pub guest_time: Duration,
+    /// Linear memory of the instance afterwards, bytes.
+    pub memory: u64,
 }

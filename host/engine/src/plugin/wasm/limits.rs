@@ -62,6 +62,11 @@ impl Memory {
     pub fn new(mib: u32) -> Self {
         Self { used: 0, cap: (mib as usize) << 20 }
     }
+
+    /// Bytes of all memories.
+    pub fn used(&self) -> usize {
+        self.used
+    }
 }
 
 impl ResourceLimiter for Memory {

@@ -3,6 +3,7 @@
 //! A plugin is a pure function of its inputs: the host makes every draw and holds every tensor, and a component can
 //! import nothing but the interfaces of `anneal:plugin`.
 
+mod ask;
 mod bindings;
 mod component;
 mod contract;
@@ -17,7 +18,9 @@ mod session;
 mod state;
 mod stats;
 
+pub use ask::{Answer, Asked, NoAnswer, Question};
 pub use component::{Diagnostic, WasmPlugin};
+pub use entry::Cost;
 pub use runtime::WasmRuntime;
 pub use stats::{Stats, stats};
 
