@@ -3,6 +3,7 @@
 mod autoencoder;
 mod bad_input;
 mod checkpoint;
+mod conformance;
 mod config_and_plugins;
 mod data;
 mod demo;

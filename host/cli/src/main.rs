@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
-mod check;
 mod checkpoint;
 mod config;
 mod data;
@@ -50,7 +49,7 @@ enum Verb {
     /// Show, check or describe a config.
     #[command(subcommand)]
     Config(config::Config),
-    /// List, show, begin, build, try, check and hand on plugins.
+    /// List, show, begin, build, check and hand on plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
     /// Look at the data.

@@ -1,18 +1,18 @@
 //! The parent: a process a check, its limits, and what is left of it.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anneal::config::PluginKind;
 use anneal::plugin::{Plugin, Runtime};
 use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::check::{Check, Level, Scope};
@@ -88,138 +88,93 @@ impl Run {
             sha256: read.as_ref().map(|plugin| plugin.sha256().to_owned()).unwrap_or_default(),
             outcomes: Vec::new(),
         };
-        let mut blocked = self.group(folder, None, Scope::Plugin, &expectations, told, &mut result)?;
-        let has_component = read.as_ref().is_some_and(|plugin| plugin.artifact(Runtime::Wasm).is_some());
-        if !blocked && has_component {
-            blocked = self.group(folder, None, Scope::Component, &expectations, told, &mut result)?;
+        let checking = Checking { run: self, folder, expectations, told, code: tempfile::tempdir()? };
+        let outcomes = &mut result.outcomes;
+        let mut is_open = checking.all(None, &self.wanted(|scope| scope == Scope::Plugin), outcomes)?;
+        if is_open && read.as_ref().is_some_and(|plugin| plugin.artifact(Runtime::Wasm).is_some()) {
+            is_open = checking.all(None, &self.wanted(|scope| scope == Scope::Component), outcomes)?;
         }
-        if blocked {
-            return Ok(result);
-        }
-        for entry in read.iter().flat_map(Plugin::entries) {
-            if entry.kind() != PluginKind::Embedder {
-                let entry = (entry.kind(), entry.name().to_owned());
-                self.entry(folder, entry, &expectations, told, &mut result)?;
-            }
+        let entries = read.iter().flat_map(Plugin::entries).filter(|entry| entry.kind() != PluginKind::Embedder);
+        for entry in entries.filter(|_| is_open) {
+            let checks = self.wanted(|scope| scope.takes(entry.kind()));
+            checking.all(Some(&(entry.kind(), entry.name().to_owned())), &checks, outcomes)?;
         }
         Ok(result)
     }
 
-    fn is_wanted(&self, check: &Check) -> bool {
-        check.level <= self.level
-            && (check.is_gate || self.only.is_empty() || self.only.iter().any(|id| id == check.id))
+    /// The checks to be made of some scopes.
+    fn wanted(&self, of: impl Fn(Scope) -> bool) -> Vec<Check> {
+        let is_named = |check: &Check| self.only.is_empty() || self.only.iter().any(|id| id == check.id);
+        let is_wanted = |check: &Check| check.level <= self.level && (check.is_gate || is_named(check));
+        checks::catalogue().into_iter().filter(|check| of(check.scope) && is_wanted(check)).collect()
     }
+}
 
-    /// The checks of a scope: gates first, one by one. Whether one of them failed.
-    fn group(
-        &self,
-        folder: &Path,
-        entry: Option<Entry>,
-        scope: Scope,
-        expectations: &Expectations,
-        told: &Progress<'_>,
-        result: &mut PluginResult,
-    ) -> Result<bool, RunError> {
-        let of_scope = checks::catalogue().into_iter().filter(|check| check.scope == scope && self.is_wanted(check));
-        self.all(folder, entry, of_scope.collect(), expectations, told, result)
-    }
+/// A plugin while it is checked.
+struct Checking<'a> {
+    run: &'a Run,
+    folder: &'a Path,
+    expectations: Expectations,
+    told: &'a Progress<'a>,
+    /// Where children keep what they compile.
+    code: TempDir,
+}
 
-    fn entry(
-        &self,
-        folder: &Path,
-        entry: Entry,
-        expectations: &Expectations,
-        told: &Progress<'_>,
-        result: &mut PluginResult,
-    ) -> Result<(), RunError> {
-        let takes = |check: &Check| check.scope.takes(entry.0) && self.is_wanted(check);
-        let checks = checks::catalogue().into_iter().filter(takes).collect();
-        self.all(folder, Some(entry), checks, expectations, told, result).map(drop)
-    }
-
-    fn all(
-        &self,
-        folder: &Path,
-        entry: Option<Entry>,
-        checks: Vec<Check>,
-        expectations: &Expectations,
-        told: &Progress<'_>,
-        result: &mut PluginResult,
-    ) -> Result<bool, RunError> {
-        let (gates, rest): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(|check| check.is_gate);
-        let mut closed = None;
-        for gate in &gates {
-            if closed.is_none() {
-                let outcome = self.one(folder, entry.as_ref(), gate, expectations)?;
-                told(&outcome);
-                if !matches!(outcome.status, Status::Pass | Status::Skip) {
-                    closed = Some(gate);
-                }
-                result.outcomes.push(outcome);
+impl Checking<'_> {
+    /// Some checks, gates first and one by one. Whether all gates are open.
+    fn all(&self, entry: Option<&Entry>, checks: &[Check], outcomes: &mut Vec<Outcome>) -> Result<bool, RunError> {
+        let (gates, rest): (Vec<Check>, Vec<Check>) = checks.iter().partition(|check| check.is_gate);
+        for (idx, gate) in gates.iter().enumerate() {
+            let outcome = self.one(entry, gate)?;
+            (self.told)(&outcome);
+            let is_open = matches!(outcome.status, Status::Pass | Status::Skip);
+            outcomes.push(outcome);
+            if is_open {
+                continue;
             }
-        }
-        if let Some(gate) = closed {
             // What is needed for lower levels is of another kind, and found out all the same.
-            let lower: Vec<Check> = rest.iter().filter(|check| check.level < gate.level).copied().collect();
-            result.outcomes.extend(self.side_by_side(folder, entry.as_ref(), &lower, expectations, told)?);
-            let seen: BTreeSet<&str> =
-                result.outcomes.iter().filter(|o| is_of(o, entry.as_ref())).map(|o| o.id).collect();
-            let missed: Vec<Check> =
-                gates.iter().chain(&rest).filter(|check| !seen.contains(check.id)).copied().collect();
-            for check in missed {
-                let mut outcome = Outcome::of(&check, named(entry.as_ref()), self.seed);
+            let (lower, blocked): (Vec<Check>, Vec<Check>) = rest.iter().partition(|check| check.level < gate.level);
+            outcomes.extend(self.side_by_side(entry, &lower)?);
+            outcomes.extend(gates[idx + 1..].iter().chain(&blocked).map(|check| {
+                let mut outcome = Outcome::of(check, named(entry), self.run.seed);
                 outcome.skipped = Some(Skipped::Blocked);
                 outcome.message = format!("{} failed", gate.id);
-                result.outcomes.push(outcome);
-            }
-            return Ok(true);
+                outcome
+            }));
+            return Ok(false);
         }
-        result.outcomes.extend(self.side_by_side(folder, entry.as_ref(), &rest, expectations, told)?);
-        Ok(false)
+        outcomes.extend(self.side_by_side(entry, &rest)?);
+        Ok(true)
     }
 
     /// Some checks at a time; their outcomes in the order of the checks.
-    fn side_by_side(
-        &self,
-        folder: &Path,
-        entry: Option<&Entry>,
-        checks: &[Check],
-        expectations: &Expectations,
-        told: &Progress<'_>,
-    ) -> Result<Vec<Outcome>, RunError> {
+    fn side_by_side(&self, entry: Option<&Entry>, checks: &[Check]) -> Result<Vec<Outcome>, RunError> {
         let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
-            for _ in 0..self.jobs.clamp(1, checks.len().max(1)) {
+            for _ in 0..self.run.jobs.clamp(1, checks.len().max(1)) {
                 scope.spawn(|| {
-                    loop {
+                    while let Some((idx, check)) = {
                         let idx = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(check) = checks.get(idx) else { break };
-                        let outcome = self.one(folder, entry, check, expectations);
+                        checks.get(idx).map(|check| (idx, check))
+                    } {
+                        let outcome = self.one(entry, check);
                         if let Ok(outcome) = &outcome {
-                            told(outcome);
+                            (self.told)(outcome);
                         }
-                        if let Ok(mut done) = done.lock() {
-                            done.push((idx, outcome));
-                        }
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((idx, outcome));
                     }
                 });
             }
         });
-        let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(idx, _)| *idx);
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// One check, in a process of its own.
-    fn one(
-        &self,
-        folder: &Path,
-        entry: Option<&Entry>,
-        check: &Check,
-        expectations: &Expectations,
-    ) -> Result<Outcome, RunError> {
-        let mut outcome = Outcome::of(check, named(entry), self.seed);
-        let expected = expectations.find(check.id, entry.map(|(_, name)| name.as_str()));
+    fn one(&self, entry: Option<&Entry>, check: &Check) -> Result<Outcome, RunError> {
+        let mut outcome = Outcome::of(check, named(entry), self.run.seed);
+        let expected = self.expectations.find(check.id, entry.map(|(_, name)| name.as_str()));
         if let Some(expected) = expected.filter(|expected| expected.action == Action::Skip) {
             outcome.skipped = Some(Skipped::Excluded);
             outcome.message = expected.reason.clone();
@@ -227,10 +182,10 @@ impl Run {
         }
         let dir = tempfile::tempdir()?;
         let request = Request {
-            folder: folder.to_owned(),
+            folder: self.folder.to_owned(),
             entry: entry.cloned(),
             check: check.id.to_owned(),
-            seed: self.seed,
+            seed: self.run.seed,
             results: dir.path().join("results.jsonl"),
         };
         let start = Instant::now();
@@ -257,21 +212,19 @@ impl Run {
     fn child(&self, request: &Request, dir: &Path) -> io::Result<Ended> {
         let home = dir.join("home");
         std::fs::create_dir(&home)?;
-        let mut command = work::command(&self.program, request);
+        let mut command = work::command(&self.run.program, request);
         command.current_dir(&home).env("HOME", &home).env("TMPDIR", &home);
+        // Children of a run share what they compile, and nothing else.
+        command.env("XDG_CACHE_HOME", self.code.path()).env("XDG_CONFIG_HOME", self.code.path());
         command.stdout(Stdio::null()).stderr(File::create(dir.join("stderr"))?);
         command.process_group(0);
         let mut child = command.spawn()?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let ended = wait(&mut child, self.time, group);
+        let ended = wait(&mut child, self.run.time, group);
         // Whatever the plugin started goes with it.
         signal(group, Signal::KILL);
         ended
     }
-}
-
-fn is_of(outcome: &Outcome, entry: Option<&Entry>) -> bool {
-    outcome.entry.as_ref() == entry.map(|(_, name)| name) && outcome.kind == entry.map(|(kind, _)| kind.to_string())
 }
 
 fn named(entry: Option<&Entry>) -> Option<(String, String)> {

@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anneal::config::PluginKind;
+use anneal::config::{Environment, PluginKind};
 use anneal::error::{ComponentError, ErrorCode};
-use anneal::plugin::wasm::{Answer, Asked, NoAnswer, Question, WasmPlugin, WasmRuntime};
+use anneal::plugin::wasm::{Answer, Asked, CodeCache, NoAnswer, Question, WasmPlugin, WasmRuntime};
 use anneal::plugin::{EntryRef, Plugin};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -96,6 +96,7 @@ impl Subject {
     pub fn fresh_component(&mut self) -> Result<WasmPlugin, Finding> {
         let plugin = self.plugin()?;
         let runtime = WasmRuntime::new().map_err(|error| Finding::fail(error.to_string()))?;
+        let runtime = runtime.with_cache(CodeCache::of_user(&Environment::read()));
         plugin.component(&runtime).map_err(|error| Finding::fail(error.to_string()))
     }
 

@@ -26,8 +26,8 @@ pub enum With {
     Tests,
 }
 
-/// Builds every plugin below `plugins` into `target/plugins` and every one below `tests/plugins` into
-/// `target/test-plugins`, each into the folder of its id. What has not changed is not written.
+/// Builds every plugin below `plugins` into `target/plugins` and every one below `tests/plugins` and
+/// `tests/conformance` into `target/test-plugins`, each into the folder of its id. What has not changed is not written.
 ///
 /// The native build takes the whole workspace along: cargo unifies features over what it is asked to build, so a build
 /// of the plugins alone would compile the libraries under them a second time. Tests need more features than programs,
@@ -37,7 +37,8 @@ pub enum With {
 /// When a manifest is wrong, a crate does not compile, or its module is no component.
 pub fn run(paths: &Paths, with: With) -> Result<(), Failure> {
     let bundled = manifests_below(&paths.root.join("plugins"))?;
-    let for_tests = manifests_below(&paths.root.join("tests/plugins"))?;
+    let mut for_tests = manifests_below(&paths.root.join("tests/plugins"))?;
+    for_tests.extend(manifests_below(&paths.root.join("tests/conformance"))?);
     let all: Vec<&Manifest> = bundled.iter().chain(&for_tests).collect();
     let mut native = process::cargo(paths);
     native.args(["build", "--workspace"]);

@@ -8,6 +8,7 @@ mod source;
 mod build;
 mod plot;
 mod call;
+mod check;
 mod package;
 mod trust;
 mod lock;
@@ -17,10 +18,9 @@ pub use lock::hold;
 
 use clap::Subcommand;
 
-use crate::check::{CheckPlugins, CheckWorker, ListChecks};
 use crate::exit::{Exit, Failure};
 
-/// List, show, begin, build, try, check and hand on plugins.
+/// List, show, begin, build, check and hand on plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginVerb {
     /// List every entry of every plugin found.
@@ -41,12 +41,12 @@ pub enum PluginVerb {
   anneal plugin call min-snr weights 0.1 1 10 --config gamma=3 --plot weights.png --plugin-dir target/plugins")]
     Call(call::Call),
     /// Check whether plugins do what their kinds promise.
-    Check(Box<CheckPlugins>),
+    Check(Box<check::CheckPlugins>),
     /// List the checks, and what each demands.
-    Checks(ListChecks),
+    Checks(check::ListChecks),
     /// One check, for `check` itself.
     #[command(hide = true)]
-    CheckWorker(CheckWorker),
+    CheckWorker(check::CheckWorker),
     /// Make one file of a built plugin.
     #[command(after_help = "Example: anneal plugin pack . -o karras.tar.zst")]
     Pack(package::Pack),

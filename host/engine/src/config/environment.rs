@@ -13,6 +13,8 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// The user's settings folder: `XDG_CONFIG_HOME`, else `HOME/.config`; none where neither is set.
     pub config_home: Option<PathBuf>,
+    /// The user's folder of what can be made again: `XDG_CACHE_HOME`, else `HOME/.cache`; none where neither is set.
+    pub cache_home: Option<PathBuf>,
     /// The folder `plugins` beside that of the running program: `target/plugins` of a checkout.
     pub own_plugins: Option<PathBuf>,
 }
@@ -34,7 +36,8 @@ impl Environment {
             .unwrap_or_default();
         let data_home = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
         let config_home = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
-        Self { plugin_path, data_home, config_home, own_plugins: None }
+        let cache_home = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        Self { plugin_path, data_home, config_home, cache_home, own_plugins: None }
     }
 
     /// The user's own plugin directory, `anneal/plugins` in the data folder.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::PluginError;
 use super::manifest::{Artifact, Manifest, Runtime};
+use super::wasm::CodeCache;
 use crate::config::Environment;
 
 /// Who named a directory.
@@ -61,6 +62,7 @@ pub struct SearchPath {
     dirs: Vec<(NamedBy, PathBuf)>,
     own: Option<PathBuf>,
     trust_list: Option<PathBuf>,
+    code: Option<CodeCache>,
 }
 
 impl SearchPath {
@@ -77,7 +79,7 @@ impl SearchPath {
         dirs.push((NamedBy::System, PathBuf::from("/usr/lib/anneal/plugins")));
         // Who can write beside the program could as well replace the program.
         let own = env.own_plugins.as_ref().and_then(|own| fs::canonicalize(own).ok());
-        Self { dirs, own, trust_list: env.trust_list() }
+        Self { dirs, own, trust_list: env.trust_list(), code: CodeCache::of_user(env) }
     }
 
     /// One directory, which the user named.
@@ -88,6 +90,11 @@ impl SearchPath {
     /// The directories, in order.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().map(|(_, dir)| dir.as_path())
+    }
+
+    /// The user's compiled components.
+    pub(super) fn code(&self) -> Option<&CodeCache> {
+        self.code.as_ref()
     }
 
     /// The user's list of trusted native plugins.

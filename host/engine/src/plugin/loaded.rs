@@ -10,7 +10,7 @@ use super::discovery::Found;
 use super::manifest::{Runtime, TorchLink};
 use super::native::{NativeError, NativeLibrary, same_minor};
 use super::trust::TrustList;
-use super::wasm::{WasmPlugin, WasmRuntime};
+use super::wasm::{CodeCache, WasmPlugin, WasmRuntime};
 use super::{PluginError, Registry};
 use crate::conditioner::Embedder;
 use crate::config::{EmbedderConfig, PluginKind, PluginUse};
@@ -23,6 +23,14 @@ pub(super) struct Loaded {
     native: BTreeMap<String, NativeLibrary>,
     wasm: BTreeMap<String, WasmPlugin>,
     runtime: Option<WasmRuntime>,
+    cache: Option<CodeCache>,
+}
+
+impl Loaded {
+    /// Nothing yet; components are compiled with a cache, if there is one.
+    pub(super) fn with_cache(cache: Option<CodeCache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
 }
 
 impl Registry {
@@ -172,7 +180,10 @@ impl Registry {
     fn compile(&mut self, id: &str) -> Result<WasmPlugin, ComponentError> {
         let runtime = match &self.loaded.runtime {
             Some(runtime) => runtime.clone(),
-            None => self.loaded.runtime.insert(WasmRuntime::new()?).clone(),
+            None => {
+                let runtime = WasmRuntime::new()?.with_cache(self.loaded.cache.clone());
+                self.loaded.runtime.insert(runtime).clone()
+            }
         };
         let (found, _) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
         let plugin = component(found, &runtime)?;

@@ -174,7 +174,7 @@ impl Registry {
             plugins: taken.into_iter().map(Plugin).collect(),
             decisions,
             dirs: path.dirs().map(Path::to_owned).collect(),
-            loaded: Loaded::default(),
+            loaded: Loaded::with_cache(path.code().cloned()),
             used: BTreeSet::new(),
             trust_list: path.trust_list().map(Path::to_owned),
         })

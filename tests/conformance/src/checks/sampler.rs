@@ -229,7 +229,9 @@ fn reproducible(subject: &mut Subject) -> Found {
 
 fn model_errors(subject: &mut Subject) -> Found {
     let mut solver = solver(subject)?;
-    for call in [1, 2, 5] {
+    let mut whole = Model::new(Gaussian(0.5), &SHAPE);
+    let _ = run(subject, solver.as_mut(), &mut whole, 8)?;
+    for call in [1, 2, 5].into_iter().filter(|call| *call <= whole.sigmas.len()) {
         let mut model = Model::new(Gaussian(0.5), &SHAPE);
         model.fails_at = Some(call);
         subject.trace(format!("the model fails at call {call}"));

@@ -125,7 +125,8 @@ fn schema_is_closed(subject: &mut Subject) -> Found {
 
 /// Where an object takes any key.
 fn open_object(schema: &Value, place: &str) -> Option<String> {
-    if schema["type"] == "object" && schema["additionalProperties"] == Value::Null {
+    let others = &schema["additionalProperties"];
+    if schema["type"] == "object" && (others.is_null() || *others == Value::Bool(true)) {
         return Some(place.to_owned());
     }
     let inner = schema["properties"].as_object().into_iter().flatten();

@@ -5,6 +5,7 @@
 
 mod ask;
 mod bindings;
+mod cache;
 mod component;
 mod contract;
 mod entry;
@@ -19,6 +20,7 @@ mod state;
 mod stats;
 
 pub use ask::{Answer, Asked, NoAnswer, Question};
+pub use cache::CodeCache;
 pub use component::{Diagnostic, WasmPlugin};
 pub use entry::Cost;
 pub use runtime::WasmRuntime;

@@ -8,6 +8,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm};
 
 use super::bindings::anneal::plugin::{log, tensors, types};
+use super::cache::CodeCache;
 use super::component::WasmPlugin;
 use super::limits::{COMPONENT_BYTES, STACK_BYTES, TICK};
 use super::state::HostState;
@@ -21,6 +22,7 @@ const HOST_WIT: Version = Version::new(1, 0, 0);
 pub struct WasmRuntime {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
+    cache: Option<CodeCache>,
 }
 
 impl WasmRuntime {
@@ -50,7 +52,13 @@ impl WasmRuntime {
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         tensors::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         start_clock(&engine)?;
-        Ok(Self { engine, linker: Arc::new(linker) })
+        Ok(Self { engine, linker: Arc::new(linker), cache: None })
+    }
+
+    /// The same, with compiled code kept for the next run.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<CodeCache>) -> Self {
+        Self { cache, ..self }
     }
 
     /// Compiles the component at `path`, for a plugin that messages call `id`. Nothing of it runs yet.
@@ -64,8 +72,12 @@ impl WasmRuntime {
             return Err(invalid(format!("{}: {size} bytes, where {COMPONENT_BYTES} are allowed", path.display())));
         }
         let bytes = std::fs::read(path).map_err(|error| invalid(format!("{}: {error}", path.display())))?;
-        let component = Component::from_binary(&self.engine, &bytes)
-            .map_err(|error| invalid(format!("{} is no component: {}", path.display(), error.root_cause())))?;
+        let compiled = match &self.cache {
+            Some(cache) => cache.component(&self.engine, &bytes),
+            None => Component::from_binary(&self.engine, &bytes),
+        };
+        let component =
+            compiled.map_err(|error| invalid(format!("{} is no component: {}", path.display(), error.root_cause())))?;
         check_imports(&component, &self.engine).map_err(invalid)?;
         let ready = self.linker.instantiate_pre(&component).map_err(|error| invalid(format!("{error:#}")))?;
         Ok(WasmPlugin::new(id, ready))
