@@ -1,6 +1,7 @@
 //! `plugin new`, `build` and `call`: from a name to a plugin that a run accepts.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::run::{Ran, anneal, command, path};
@@ -15,6 +16,18 @@ fn begin(dir: &Path, id: &str, kind: &str) -> std::path::PathBuf {
     assert!(ran.out.contains("anneal plugin build"), "{ran:?}");
     // What is downloaded for the workspace is all that there is without a network.
     fs::copy(path("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    folder
+}
+
+/// A folder for PATH whose programs are these scripts.
+fn programs(dir: &Path, scripts: &[(&str, String)]) -> std::path::PathBuf {
+    let folder = dir.join("programs");
+    fs::create_dir_all(&folder).unwrap();
+    for (program, script) in scripts {
+        let file = folder.join(program);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
     folder
 }
 
@@ -84,16 +97,38 @@ fn without_cargo_or_its_target_the_command_that_helps_is_named() {
         let mut build = command(&["plugin", "build", folder.to_str().unwrap()]);
         build.env("PATH", path).output().unwrap().into()
     };
-    let empty = dir.path().join("empty");
-    fs::create_dir(&empty).unwrap();
-    with_path(&empty).fails(4, &["cargo --version", "rustup"]);
+    with_path(&programs(dir.path(), &[])).fails(4, &["cargo --version", "rustup"]);
     // A toolchain whose standard libraries are in a folder that is not there.
-    for (program, script) in [("cargo", "#!/bin/sh\necho cargo 1"), ("rustc", "#!/bin/sh\necho /no/such/folder")] {
-        let file = empty.join(program);
-        fs::write(&file, script).unwrap();
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let scripts = [("cargo", "echo cargo 1".to_owned()), ("rustc", "echo /no/such/folder".to_owned())];
+    with_path(&programs(dir.path(), &scripts)).fails(4, &["rustup target add wasm32-unknown-unknown"]);
+}
+
+#[test]
+fn a_native_plugin_is_described_by_its_library() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().canonicalize().unwrap().join("faulty");
+    fs::create_dir_all(&folder).unwrap();
+    for file in ["plugin.toml", "Cargo.toml"] {
+        fs::copy(path(&format!("tests/plugins/faulty-native/{file}")), folder.join(file)).unwrap();
     }
-    with_path(&empty).fails(4, &["rustup target add wasm32-unknown-unknown"]);
+    // To compile libtorch's bindings takes minutes: cargo is one that has done it before.
+    let library = path("target/test-plugins/test.faulty-native/libfaulty_native.so");
+    let message = serde_json::json!({
+        "reason": "compiler-artifact",
+        "manifest_path": folder.join("Cargo.toml"),
+        "filenames": [library],
+    });
+    let programs = programs(dir.path(), &[("cargo", format!("echo '{message}'"))]);
+    let build = |path: &Path| -> Ran {
+        command(&["plugin", "build", folder.to_str().unwrap()]).env("PATH", path).output().unwrap().into()
+    };
+    let built = build(&programs).succeeds();
+    assert!(built.out.contains("embedder test.faulty-native/faulty"), "{built:?}");
+    let schema = fs::read_to_string(folder.join("schema/faulty.json")).unwrap();
+    assert_eq!(schema, fs::read_to_string(path("tests/plugins/faulty-native/schema/faulty.json")).unwrap());
+    let dist = folder.join("dist/test.faulty-native");
+    assert_eq!(fs::read(dist.join("libfaulty_native.so")).unwrap(), fs::read(&library).unwrap());
+    assert!(fs::read_to_string(dist.join("plugin.toml")).unwrap().contains("sha256 = \""));
 }
 
 #[test]

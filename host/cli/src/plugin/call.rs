@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anneal::assemble::plugins;
-use anneal::config::{Environment, PluginKind, PluginUse};
+use anneal::config::{Environment, PluginKind};
 use anneal::diffusion::DrawKind;
-use anneal::error::ComponentError;
-use anneal::plugin::{Registry, wasm};
+use anneal::plugin::wasm::{Answer, Asked, Cost, Diagnostic, NoAnswer, Question, WasmRuntime};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use tch::Tensor;
@@ -80,70 +79,62 @@ impl Function {
     }
 }
 
-/// The cost of a call.
-struct Spent {
-    fuel: u64,
-    micros: f64,
-}
-
 impl Call {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let mut registry = plugins(&self.plugins.plugin_dirs, &Environment::read())?;
-        let used = PluginUse {
-            plugin: registry.find(self.function.kind(), &self.entry)?.full_name(),
-            params: settings(&self.config)?,
-        };
-        let (curves, spent) = self.call(&mut registry, &used)?;
+        let registry = plugins(&self.plugins.plugin_dirs, &Environment::read())?;
+        let entry = registry.find(self.function.kind(), &self.entry)?;
+        let settings = settings(&self.config)?;
+        let component = entry.plugin().component(&WasmRuntime::new()?)?;
+        refuse(&entry.full_name(), &component.check_config(entry.name(), &settings)?)?;
+        let mut asked = component.asked(entry.kind(), entry.name(), &settings).map_err(no_answer)?;
+        let (curves, cost) = self.ask(&mut asked)?;
         if let Some(path) = &self.plot {
             curves
                 .save(path)
                 .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())))?;
         }
         match self.json {
-            true => println!("{:#}", self.as_json(&used.plugin, &curves, &spent)),
-            false => print(&curves, &spent),
+            true => println!("{:#}", self.as_json(&entry.full_name(), &curves, &cost)),
+            false => print(&curves, &cost),
         }
         Ok(Exit::Done)
     }
 
-    fn call(&self, registry: &mut Registry, used: &PluginUse) -> Result<(Curves, Spent), Failure> {
+    fn ask(&self, asked: &mut Asked) -> Result<(Curves, Cost), Failure> {
         let arguments = self.arguments.as_slice();
-        let line = |values: Vec<f64>| vec![(String::new(), values)];
-        let curves = |x_name, y_name, x, lines| Curves { x_name, y_name, x, lines };
-        Ok(match self.function {
+        let draws;
+        let (question, x_name, y_name, x) = match self.function {
             Function::Sigmas => {
-                let n = self.counts::<1>()?[0];
-                let mut grid = registry.discretization(used)?;
-                let (sigmas, spent) = measured(|| grid.sigmas(n))?;
-                (curves("n", "sigma", indices(0, n), line(sigmas)), spent)
+                let [n] = self.counts()?;
+                (Question::Sigmas(n), "n", "sigma", indices(0, n))
             }
-            Function::Weights => {
-                let mut weighting = registry.weighting(used)?;
-                let (weights, spent) = measured(|| weighting.weights(arguments))?;
-                (curves("sigma", "weight", arguments.to_vec(), line(weights)), spent)
-            }
+            Function::Weights => (Question::Weights(arguments), "sigma", "weight", arguments.to_vec()),
             Function::Scales => {
-                let mut guidance = registry.guidance(used)?;
-                let (scales, spent) = measured(|| guidance.scales(arguments, self.frames, self.views))?;
-                let rows = scales.chunks(self.frames.max(1) as usize).map(<[f64]>::to_vec);
-                let names = arguments.iter().map(|sigma| format!("sigma {sigma}"));
-                (curves("frame", "scale", indices(0, self.frames), names.zip(rows).collect()), spent)
+                let (num_frames, num_views) = (self.frames, self.views);
+                let question = Question::Scales { sigmas: arguments, num_frames, num_views };
+                (question, "frame", "scale", indices(0, num_frames))
             }
             Function::Factors => {
                 let [first, count] = self.counts()?;
-                let mut rate = registry.learning_rate(used)?;
-                let (factors, spent) = measured(|| rate.factors(first.into(), count))?;
-                (curves("step", "factor", indices(first, count), line(factors)), spent)
+                (Question::Factors { first: first.into(), count }, "step", "factor", indices(first, count))
             }
             Function::Sample => {
-                let n = self.counts::<1>()?[0];
-                let mut sampler = registry.sigma_sampler(used)?;
-                let draws = quantiles(sampler.draw_kind(), n);
-                let (sigmas, spent) = measured(|| sampler.sample(&draws))?;
-                (curves("draw", "sigma", draws, line(sigmas)), spent)
+                let [n] = self.counts()?;
+                let kind = asked.draw_kind().map_err(no_answer)?;
+                draws = quantiles(kind.unwrap_or(DrawKind::Uniform), n);
+                (Question::Sample(&draws), "draw", "sigma", draws.clone())
             }
-        })
+        };
+        let Answer { values, cost } = asked.ask(question).map_err(no_answer)?;
+        let lines = match self.function {
+            Function::Scales => {
+                let rows = values.chunks(self.frames.max(1) as usize).map(<[f64]>::to_vec);
+                arguments.iter().map(|sigma| format!("sigma {sigma}")).zip(rows).collect()
+            }
+            _ => vec![(String::new(), values)],
+        };
+        Ok((Curves { x_name, y_name, x, lines }, cost))
     }
 
     /// The arguments as `N` counts.
@@ -158,7 +149,7 @@ impl Call {
         })
     }
 
-    fn as_json(&self, entry: &str, curves: &Curves, spent: &Spent) -> Value {
+    fn as_json(&self, entry: &str, curves: &Curves, cost: &Cost) -> Value {
         let values: Value = match (self.function, curves.lines.as_slice()) {
             (Function::Scales, rows) => rows.iter().map(|row| json!(row.1)).collect(),
             (_, lines) => json!(lines.iter().flat_map(|line| line.1.clone()).collect::<Vec<_>>()),
@@ -168,8 +159,8 @@ impl Call {
             "function": self.function.name(),
             curves.x_name: curves.x,
             "values": values,
-            "fuel": spent.fuel,
-            "guest_time_us": spent.micros,
+            "fuel": cost.fuel,
+            "guest_time_us": cost.guest_time.as_secs_f64() * 1e6,
         });
         if self.function == Function::Scales {
             told["sigma"] = json!(self.arguments);
@@ -194,22 +185,28 @@ fn quantiles(kind: DrawKind, n: u32) -> Vec<f64> {
     }
 }
 
-/// The result of a call, and what the guest burnt for it.
-fn measured<R>(call: impl FnOnce() -> Result<R, ComponentError>) -> Result<(R, Spent), ComponentError> {
-    let before = wasm::stats();
-    let result = call()?;
-    let after = wasm::stats();
-    Ok((result, Spent { fuel: after.fuel - before.fuel, micros: (after.time - before.time).as_secs_f64() * 1e6 }))
+fn no_answer(error: NoAnswer) -> Failure {
+    error.error().clone().into()
 }
 
-fn print(curves: &Curves, spent: &Spent) {
+/// All that the plugin finds wrong with its settings.
+fn refuse(entry: &str, told: &[Diagnostic]) -> Result<(), Failure> {
+    let errors = told.iter().filter(|diagnostic| diagnostic.is_error);
+    let lines: Vec<String> = errors.map(|error| format!("{entry}: {}: {}", error.path, error.message)).collect();
+    if lines.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Config, lines.join("\n"))) }
+}
+
+fn print(curves: &Curves, cost: &Cost) {
     let names = curves.lines.iter().map(|(name, _)| if name.is_empty() { curves.y_name } else { name });
     println!("{:<12}  {}", curves.x_name, names.map(|name| format!("{name:<20}")).collect::<String>().trim_end());
-    for (i, x) in curves.x.iter().enumerate() {
-        let values: String = curves.lines.iter().map(|(_, values)| format!("{:<20}", values[i])).collect();
-        println!("{x:<12}  {}", values.trim_end());
+    let longest = curves.lines.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+    // A plugin may return more or fewer numbers than were asked for, and then this shows it.
+    for i in 0..longest.max(curves.x.len()) {
+        let text = |values: &[f64]| values.get(i).map_or_else(|| "-".to_owned(), f64::to_string);
+        let values: String = curves.lines.iter().map(|(_, values)| format!("{:<20}", text(values))).collect();
+        println!("{:<12}  {}", text(&curves.x), values.trim_end());
     }
-    println!("fuel {}, guest time {:.1} us", spent.fuel, spent.micros);
+    println!("fuel {}, guest time {:.1} us", cost.fuel, cost.guest_time.as_secs_f64() * 1e6);
 }
 
 /// Settings as JSON, as TOML, or from a file of either.

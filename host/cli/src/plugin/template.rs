@@ -35,6 +35,14 @@ struct Template {
     config: &'static str,
 }
 
+/// What the manifest tells `anneal plugin check` about an entry of a kind.
+fn promises(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Discretization => "sigma-range = [\"/sigma_min\", \"/sigma_max\"]\n",
+        _ => "",
+    }
+}
+
 macro_rules! template {
     ($kind:literal, $description:literal, $call:expr, $config:literal) => {
         Template {
@@ -134,6 +142,7 @@ pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
     let fill = |text: &str| {
         // These hold further names, so they come first.
         let text = text.replace("{{call}}\n", &call).replace("{{config}}", template.config);
+        let text = text.replace("{{promises}}", promises(kind));
         let package = names.package();
         [
             ("description", template.description),

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::Plugin;
 use super::archive::{ArchiveError, unpack};
-use super::discovery::{SearchPath, Verdict, search};
+use super::discovery::{SearchPath, search};
 
 /// Why a plugin is not added or removed.
 #[derive(Debug, Error)]
@@ -85,22 +85,11 @@ pub fn add(package: impl Read, dir: &Path) -> Result<Added, StoreError> {
     let unpacked = hidden.path().join("plugin");
     make_folder(&unpacked).map_err(failed(&unpacked))?;
     unpack(package, &unpacked)?;
-    let (mut found, decisions) = search(&SearchPath::only(hidden.path()));
-    let Some(plugin) = found.pop().map(Plugin) else {
-        let reason = decisions.into_iter().find_map(|decision| match decision.verdict {
-            Verdict::Refused(reason) => Some(reason),
-            _ => None,
-        });
-        return Err(StoreError::Refused(reason.unwrap_or_else(|| "there is no plugin.toml".to_owned())));
-    };
+    let plugin = Plugin::read(&unpacked).map_err(StoreError::Refused)?;
     let versions = dir.join(plugin.id());
     let folder = versions.join(plugin.version().to_string());
     if folder.exists() {
-        let there = search(&SearchPath::only(&versions)).0;
-        if there
-            .iter()
-            .any(|other| other.folder.ends_with(plugin.version().to_string()) && other.sha256 == plugin.sha256())
-        {
+        if Plugin::read(&folder).is_ok_and(|other| other.sha256() == plugin.sha256()) {
             return Ok(Added { plugin, folder, was_there: true });
         }
         let (id, version) = (plugin.id().to_owned(), plugin.version().clone());

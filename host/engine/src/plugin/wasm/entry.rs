@@ -81,9 +81,7 @@ pub fn call<R>(
 ) -> Result<R, ComponentError> {
     store.data_mut().start_call();
     let result = store.set_fuel(fuel).and_then(|()| run(store));
-    // The engine counts fuel, so there is always an answer.
-    let left = store.get_fuel().unwrap_or(fuel);
-    stats::record(store.data().clock.guest_time(), fuel.saturating_sub(left));
+    stats::record(store.data().clock.guest_time());
     result.map_err(|error| stopped(function, &error, store.data()))
 }
 

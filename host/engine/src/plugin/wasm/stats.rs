@@ -5,7 +5,6 @@ use std::time::Duration;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static NANOS: AtomicU64 = AtomicU64::new(0);
-static FUEL: AtomicU64 = AtomicU64::new(0);
 
 /// Calls of WASM plugins in this process so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,22 +13,15 @@ pub struct Stats {
     pub calls: u64,
     /// Time in them and in the crossing, without what the host did meanwhile (the model, tensors).
     pub time: Duration,
-    /// Fuel they burnt: about one a WASM instruction, the same on every machine.
-    pub fuel: u64,
 }
 
 /// Calls of WASM plugins in this process so far; the difference of two answers is what happened between them.
 pub fn stats() -> Stats {
-    Stats {
-        calls: CALLS.load(Ordering::Relaxed),
-        time: Duration::from_nanos(NANOS.load(Ordering::Relaxed)),
-        fuel: FUEL.load(Ordering::Relaxed),
-    }
+    Stats { calls: CALLS.load(Ordering::Relaxed), time: Duration::from_nanos(NANOS.load(Ordering::Relaxed)) }
 }
 
 /// Adds one call.
-pub fn record(time: Duration, fuel: u64) {
+pub fn record(time: Duration) {
     CALLS.fetch_add(1, Ordering::Relaxed);
     NANOS.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    FUEL.fetch_add(fuel, Ordering::Relaxed);
 }
