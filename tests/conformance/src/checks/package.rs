@@ -23,7 +23,8 @@ pub const CHECKS: &[Check] = &[
         Scope::Plugin,
         "The folder holds no links, no compiled code but the artifacts, nothing setuid, at most 4096 files and 2 GiB.",
         hygiene,
-    ),
+    )
+    .gate(),
     Check::new(
         "P06",
         "artifact-is-hashed",

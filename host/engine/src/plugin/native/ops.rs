@@ -167,7 +167,7 @@ pub(super) unsafe extern "C" fn op_call(
         {
             return Err(refused("op_call: a null pointer"));
         }
-        if value_size < size_of::<abi::Value>() || value_size % align_of::<abi::Value>() != 0 {
+        if value_size < size_of::<abi::Value>() || !value_size.is_multiple_of(align_of::<abi::Value>()) {
             return Err(OpError::Argument(format!(
                 "op_call: values of {value_size} bytes, at least {} are needed",
                 size_of::<abi::Value>()
