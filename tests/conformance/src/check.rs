@@ -75,7 +75,8 @@ pub type Found = Result<(), Finding>;
 /// Ends a check with a failure unless the condition holds.
 macro_rules! demand {
     ($holds:expr, $($message:tt)+) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err($crate::check::Finding::Fail(format!($($message)+)));
         }
     };

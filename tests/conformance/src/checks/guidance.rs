@@ -43,7 +43,10 @@ fn sigmas(steps: u32) -> Vec<f64> {
     (0..steps).map(|i| 80.0 * 0.85f64.powi(i as i32)).collect()
 }
 
-fn scales(subject: &mut Subject) -> Result<Vec<((u32, u32, u32), Vec<f64>)>, Finding> {
+/// A run, and its scales.
+type Scaled = ((u32, u32, u32), Vec<f64>);
+
+fn scales(subject: &mut Subject) -> Result<Vec<Scaled>, Finding> {
     let mut asked = subject.asked()?;
     RUNS.iter()
         .map(|&(steps, num_frames, num_views)| {
