@@ -63,8 +63,8 @@
 //! [`Call::normal`], so that a run can be repeated. New tensors ([`op::zeros`], [`Tensor::from_slice`]) are made where
 //! the call's parameters and inputs are.
 //!
-//! A call costs a microsecond or two more than in the host itself (`anneal bench ops` measures it), which is little
-//! beside what one operation does. A plugin that wants all of tch, or its own C++, links libtorch itself: see the
+//! A call costs half a microsecond more than in the host itself, and a few where autograd records (`anneal bench ops`
+//! measures it), which is little beside what one operation does. A plugin that wants all of tch, or its own C++, links libtorch itself: see the
 //! module `tch`, behind the feature of that name. In C, `anneal_plugin.h` describes the same functions.
 
 #[cfg(panic = "abort")]

@@ -80,12 +80,14 @@ impl CodeCache {
         Ok(component)
     }
 
-    /// Where the code of a component is for this engine, its settings and this processor.
+    /// Where the code of a component is for this engine, its settings, this processor, and this key: settings folders with
+    /// keys of their own may share a cache.
     fn file(&self, engine: &Engine, bytes: &[u8]) -> PathBuf {
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
-        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{hash}-{:016x}", settings.finish()))
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (component, key) = (hex(&Sha256::digest(bytes)), hex(&Sha256::digest(self.key)[..4]));
+        self.folder.join(format!("{component}-{:016x}-{key}", settings.finish()))
     }
 
     /// The tag binds the code to its file's name, too, so that no component can pass for another.
@@ -193,6 +195,17 @@ mod tests {
         let other = place.dir.path().join("code/other");
         fs::write(&other, &good).unwrap();
         assert_eq!(cache.read(&other), None, "the code of one component passes for another's");
+    }
+
+    #[test]
+    fn two_keys_share_a_folder_in_peace() {
+        let place = Place::new();
+        let other = CodeCache::open(&place.dir.path().join("code"), &place.dir.path().join("more/cache.key")).unwrap();
+        for cache in [place.cache().unwrap(), other] {
+            cache.component(&place.engine, &place.bytes).unwrap();
+            assert!(cache.read(&cache.file(&place.engine, &place.bytes)).is_some());
+        }
+        assert_eq!(fs::read_dir(place.dir.path().join("code")).unwrap().count(), 2);
     }
 
     #[test]
