@@ -285,8 +285,8 @@ fn the_tiny_twins_train_on_the_tiny_autoencoder() {
 fn the_tiny_twin_of_svd_trains_on_its_autoencoder() {
     let (data, stage, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::create_dir(data.path().join("clip")).unwrap();
-    for frame in 0..24u8 {
-        let picture = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, frame * 10]));
+    for frame in 0..48u8 {
+        let picture = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, frame * 5]));
         picture.save(data.path().join(format!("clip/{frame:04}.png"))).unwrap();
     }
     let list = data.path().join("clips.jsonl");

@@ -29,7 +29,13 @@ const MARK: ([u8; 2], [u8; 4]) = ([0x00, 0x3e], [0x00, 0x00, 0xc0, 0x3f]);
 /// Keys and shapes of the model that `configs/svd.toml` describes, which are the published file's.
 fn keys_and_shapes() -> Vec<(String, Vec<i64>)> {
     let config = path("configs/svd.toml");
-    let opened = AnyProject::open(Path::new(&config), &[], Files::MayLack, &[], &Environment::default());
+    let opened = AnyProject::open(
+        Path::new(&config),
+        &[],
+        Files::MayLack,
+        &[path("target/plugins").into()],
+        &Environment::default(),
+    );
     let Ok(AnyProject::Diffusion(mut project)) = opened else { panic!("{config} is no diffusion model's") };
     let config = project.config().clone();
     let built = build_model(&config, &mut project.registry, Place::Meta).unwrap();

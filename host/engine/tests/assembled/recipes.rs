@@ -8,7 +8,8 @@ use super::repository;
 fn open(config: &str, sets: &[&str]) -> AnyProject {
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
     let path = repository("configs").join(config);
-    let opened = AnyProject::open(&path, &sets, Files::MayLack, &[], &Environment::default());
+    let opened =
+        AnyProject::open(&path, &sets, Files::MayLack, &[repository("target/plugins")], &Environment::default());
     opened.unwrap_or_else(|error| panic!("{config}: {error}"))
 }
 
