@@ -75,7 +75,7 @@ fn compile(source: &Source, debug: bool) -> Result<PathBuf, Failure> {
     if !debug {
         cargo.arg("--release");
     }
-    // A native plugin must be built against the libtorch that it will meet here.
+    // A native plugin that uses tch must be built against the libtorch that it will meet here.
     if let Some(libtorch) = libtorch().filter(|_| !source.is_wasm) {
         cargo.env("LIBTORCH", libtorch);
     }

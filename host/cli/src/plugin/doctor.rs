@@ -45,7 +45,12 @@ fn tools() -> Vec<Tool> {
             "Rust plugins of every kind but embedders",
             &add_wasm_target(),
         ),
-        tool("libtorch", Some(libtorch), "native plugins, which must be built against the same minor version", ""),
+        tool(
+            "libtorch",
+            Some(libtorch),
+            "native plugins that use tch, which must be built against the same minor version",
+            "",
+        ),
         tool("cc", version("cc", "--version"), "embedders in C, and the C++ parts of those in Rust", &package("g++")),
         tool(
             "clang",

@@ -19,7 +19,7 @@ pub enum Kind {
     Weighting,
     /// A solver.
     Sampler,
-    /// Batch entries to conditions, native code over libtorch.
+    /// Batch entries to conditions, native code over the host's operations.
     Embedder,
 }
 
@@ -137,8 +137,6 @@ pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
         let call = format!("    anneal plugin call {{{{id}}}}/{{{{entry}}}} {call} --plugin-dir dist");
         format!("One function of it, called as the host does:\n\n{call}\n\n")
     });
-    let libtorch = anneal_torch::tensor::torch_version();
-    let minor: Vec<&str> = libtorch.splitn(3, '.').take(2).collect();
     let fill = |text: &str| {
         // These hold further names, so they come first.
         let text = text.replace("{{call}}\n", &call).replace("{{config}}", template.config);
@@ -153,7 +151,6 @@ pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
             ("library", &package.replace('-', "_")),
             ("sdk", names.sdk),
             ("arch", std::env::consts::ARCH),
-            ("torch", &minor.join(".")),
         ]
         .iter()
         .fold(text, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
