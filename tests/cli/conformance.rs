@@ -102,7 +102,7 @@ fn every_saboteur_is_caught_and_blamed_for_its_own_fault_alone() {
         &[&path("target/test-plugins/test.saboteurs")],
         &["--format", "json", "--report", &format!("junit:{junit}")],
     );
-    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     is_valid(&report);
     let mut unmet = unmet(&report);
