@@ -1,8 +1,10 @@
 //! `anneal.lock`: exactly which plugins the configs of a folder were run with.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -98,7 +100,7 @@ impl Lock {
         Ok(Some(Self { plugins: file.plugin.into_iter().map(|plugin| (plugin.id.clone(), plugin)).collect() }))
     }
 
-    /// Writes the lock.
+    /// Writes the lock, whole or not at all.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -107,7 +109,17 @@ impl Lock {
         let file = File { version: VERSION, plugin: self.plugins().cloned().collect() };
         let text = toml::to_string(&file).map_err(|error| failed(error.to_string()))?;
         let head = "# Written by `anneal plugin lock`; `anneal train --locked` holds a run to it.\n";
-        fs::write(path, format!("{head}{text}")).map_err(|error| failed(error.to_string()))
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            write!(file, "{head}{text}")?;
+            // It is committed beside the config, so others may read it.
+            file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|error| failed(error.to_string()))
     }
 
     /// The plugins, by id.

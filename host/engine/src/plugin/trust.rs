@@ -79,6 +79,7 @@ impl TrustList {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(text.as_bytes())?;
             file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+            file.as_file().sync_all()?;
             file.persist(path)?;
             Ok(())
         };
