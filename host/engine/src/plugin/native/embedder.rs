@@ -10,6 +10,7 @@ use plugin_api::abi::{self, EmbedderV1, Str, status};
 use tch::{Kind, Tensor};
 
 use super::context::{Context, Sink};
+use super::probe;
 use crate::conditioner::{Embedded, Embedder, EmbedderCall, EmbedderInput, ParamDecl, Slot};
 use crate::error::{ComponentError, ErrorCode};
 
@@ -84,14 +85,19 @@ impl NativeEmbedder {
     /// Runs the plugin's `forward`; grad mode and thread count come back whatever the plugin does.
     fn call(&self, call: &abi::Call) -> Result<Vec<Embedded>, ComponentError> {
         let mut sink = Sink::outputs();
-        let threads = tch::get_num_threads();
+        let (threads, recorded) = (tch::get_num_threads(), grad_mode::enabled());
         let code = {
             let _grad_mode = grad_mode::keep();
             // SAFETY: the instance lives until it is dropped, and what `call` points to outlives the call.
-            unsafe { (self.forward)(self.instance, call, sink.as_ptr()) }
+            let code = unsafe { (self.forward)(self.instance, call, sink.as_ptr()) };
+            if grad_mode::enabled() != recorded {
+                self.left_changed("the grad mode");
+            }
+            code
         };
         if tch::get_num_threads() != threads {
             tch::set_num_threads(threads);
+            self.left_changed("libtorch's number of threads");
         }
         let Sink::Outputs { embedded, refused } = sink else {
             return Err(self.context.fault("forward changed what it was given"));
@@ -104,6 +110,11 @@ impl NativeEmbedder {
         }
         self.context.take_reported();
         Ok(embedded)
+    }
+
+    fn left_changed(&self, what: &'static str) {
+        tracing::warn!(target: "plugin", plugin = self.name, "forward left {what} changed; it is as it was again");
+        probe::left_changed(what);
     }
 
     /// What an embedding must be whatever the embedder.

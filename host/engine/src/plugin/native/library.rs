@@ -11,9 +11,9 @@ use plugin_api::abi::{self, EmbedderV1, EntryFn, PluginApi, Str, status};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::api::host_api;
 use super::context::{Context, Reported};
 use super::embedder::NativeEmbedder;
+use super::probe::Table;
 use crate::conditioner::Embedder;
 use crate::error::{ComponentError, ErrorCode};
 
@@ -93,6 +93,14 @@ impl NativeLibrary {
     /// # Errors
     /// When the linker refuses it, it is no plugin, or it needs another ABI or another libtorch.
     pub fn load(id: &str, path: &Path) -> Result<Self, NativeError> {
+        Self::load_on(id, path, Table::Full)
+    }
+
+    /// Loads the plugin `id` on a variant of the host's functions.
+    ///
+    /// # Errors
+    /// As [`NativeLibrary::load`].
+    pub fn load_on(id: &str, path: &Path, table: Table) -> Result<Self, NativeError> {
         let api = open(path)?;
         // SAFETY: `open` has found a live struct that starts with its size.
         unsafe { check_versions(path, api)? };
@@ -110,7 +118,7 @@ impl NativeLibrary {
         // A plugin may log from threads of its own, so its context lives as long as it does.
         let context: &'static Context = Box::leak(Context::new(id));
         // SAFETY: table and context live as long as the process.
-        let code = unsafe { init(host_api(), context.as_ptr()) };
+        let code = unsafe { init(table.api(), context.as_ptr()) };
         if code != status::OK {
             return Err(broken(context.error("init", code, Vec::new()).message));
         }
@@ -195,7 +203,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// Opens a library and calls its entry.
-fn open(path: &Path) -> Result<*const PluginApi, NativeError> {
+pub(super) fn open(path: &Path) -> Result<*const PluginApi, NativeError> {
     let no_entry = |reason: &str| NativeError::NoEntry { path: path.to_owned(), reason: reason.to_owned() };
     // NOW: missing symbols show here. LOCAL: plugins do not see each other. NODELETE, and the handle leaks: autograd
     // graphs may hold functions of the library as long as the process lives.

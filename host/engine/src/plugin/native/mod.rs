@@ -5,6 +5,8 @@ mod context;
 mod embedder;
 mod library;
 mod ops;
+/// Hosts that plugins are tried on.
+pub mod probe;
 
 pub(super) use library::same_minor;
 pub use library::{NativeError, NativeLibrary};
