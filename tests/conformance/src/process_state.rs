@@ -29,6 +29,7 @@ impl ProcessState {
             ("the working directory", format!("{:?}", std::env::current_dir())),
             ("the environment", format!("{variables:?}")),
             ("the threads", line("Threads:")),
+            ("the processes it has started", children()),
             ("the open files", files.join(", ")),
             ("the signals that are handled", line("SigCgt:")),
             ("the signals that are ignored", line("SigIgn:")),
@@ -48,6 +49,12 @@ impl ProcessState {
         let few = |text: &str| text.chars().take(200).collect::<String>();
         Some(format!("{}: {} before, {} after", changed.0, few(changed.1), few(now)))
     }
+}
+
+/// Processes that this one has started, by any thread.
+fn children() -> String {
+    let of = |thread: String| std::fs::read_to_string(format!("/proc/self/task/{thread}/children")).unwrap_or_default();
+    names("/proc/self/task").into_iter().map(of).collect()
 }
 
 /// The kind of numbers that libtorch makes unasked.

@@ -115,7 +115,8 @@ impl Draws for SceneDraws<'_> {
             return Err(ComponentError::new("the suite", ErrorCode::InvalidArgument, message));
         };
         let of_scene = [&[rows / count], rest].concat();
-        let drawn: Vec<Tensor> = self.0.iter().map(|scene| normal(mixed(&[*scene, hashed(purpose)]), &of_scene)).collect();
+        let drawn: Vec<Tensor> =
+            self.0.iter().map(|scene| normal(mixed(&[*scene, hashed(purpose)]), &of_scene)).collect();
         Ok(Tensor::cat(&drawn, 0))
     }
 }

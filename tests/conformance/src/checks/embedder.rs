@@ -123,7 +123,12 @@ pub fn embed(subject: &Subject, trial: &Trial, batch: &Batch) -> Result<Vec<Embe
 pub fn same(what: &str, one: &[Embedded], other: &[Embedded], tolerance: f64) -> Found {
     demand!(one.len() == other.len(), "{what}: {} embeddings once and {} then", one.len(), other.len());
     for (i, (one, other)) in one.iter().zip(other).enumerate() {
-        demand!(one.slot == other.slot, "{what}: embedding {i} goes to {:?} once and to {:?} then", one.slot, other.slot);
+        demand!(
+            one.slot == other.slot,
+            "{what}: embedding {i} goes to {:?} once and to {:?} then",
+            one.slot,
+            other.slot
+        );
         let apart = distance(&one.tensor, &other.tensor);
         demand!(
             apart <= tolerance,
@@ -168,7 +173,8 @@ fn dry_run(subject: &mut Subject) -> Found {
         return Err(Finding::NotDeclared("there is no tensor that could be without values".to_owned()));
     }
     subject.trace("forward on meta tensors");
-    let got = trial.embed_with(&batch, &params, false).map_err(|error| Finding::fail(format!("on meta tensors: {error}")))?;
+    let got =
+        trial.embed_with(&batch, &params, false).map_err(|error| Finding::fail(format!("on meta tensors: {error}")))?;
     demand!(got.len() == wanted.len(), "{} embeddings on meta tensors, {} on others", got.len(), wanted.len());
     for (got, wanted) in got.iter().zip(&wanted) {
         let (size, kind) = (got.tensor.size(), got.tensor.kind());
@@ -313,7 +319,8 @@ fn misfits(subject: &mut Subject) -> Found {
         // Whether it is refused is the entry's own: a vector may be given where a number was.
         let _ = trial.embed(&batch);
         let again = trial.embed(&ordinary);
-        let again = again.map_err(|error| Finding::fail(format!("after inputs {what} an ordinary call fails: {error}")))?;
+        let again =
+            again.map_err(|error| Finding::fail(format!("after inputs {what} an ordinary call fails: {error}")))?;
         same(&format!("an ordinary call before and after inputs {what}"), &wanted, &again, 0.0)?;
     }
     Ok(())

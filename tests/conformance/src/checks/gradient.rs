@@ -109,7 +109,11 @@ fn reach(subject: &mut Subject) -> Found {
         .filter(|(reached, _)| !**reached)
         .map(|(_, at)| trial.embedder.params()[*at].name.as_str())
         .collect();
-    demand!(missed.is_empty(), "no gradient reaches {}; what is never trained is declared as a buffer", missed.join(", "));
+    demand!(
+        missed.is_empty(),
+        "no gradient reaches {}; what is never trained is declared as a buffer",
+        missed.join(", ")
+    );
     Ok(())
 }
 
@@ -117,7 +121,8 @@ fn right(subject: &mut Subject) -> Found {
     let mut trial = subject.trial(Kind::Double, true)?;
     let trained = trained(&trial)?;
     let mut batch = trial.batch(&[1, 2, 3]);
-    batch.map(|tensor| if tensor.kind() == Kind::Float { tensor.to_kind(Kind::Double) } else { tensor.shallow_clone() });
+    batch
+        .map(|tensor| if tensor.kind() == Kind::Float { tensor.to_kind(Kind::Double) } else { tensor.shallow_clone() });
     subject.trace("forward in 64 bits");
     let is_double = trial.embed(&batch).is_ok_and(|outputs| outputs.iter().all(|o| o.tensor.kind() == Kind::Double));
     if !is_double {

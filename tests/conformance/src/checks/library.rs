@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anneal::config::PluginKind;
 use anneal::plugin::native::probe::{self, Table};
+use anneal::plugin::native::report_crashes;
 use anneal::plugin::{Runtime, TorchLink};
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64, SHT_DYNSYM, SHT_SYMTAB};
 use object::read::elf::{Dyn, FileHeader, Sym};
@@ -94,8 +95,8 @@ pub const CHECKS: &[Check] = &[
         "loading-has-no-side-effects",
         Level::L1,
         Scope::Library,
-        "Loading and starting leave threads, open files, environment, working directory, signal handlers, umask and \
-         rounding as they were.",
+        "Loading and starting leave threads, processes, open files, environment, working directory, signal handlers, umask \
+         and rounding as they were.",
         no_side_effects,
     ),
     Check::new(
@@ -222,7 +223,10 @@ fn needed_libraries(subject: &mut Subject) -> Found {
     let elf = elf(subject)?;
     for library in elf.needed {
         let is_known = [SYSTEM, TORCH].concat().contains(&library.as_str());
-        demand!(is_known, "the library needs {library}, which is neither the system's nor libtorch's; link it statically");
+        demand!(
+            is_known,
+            "the library needs {library}, which is neither the system's nor libtorch's; link it statically"
+        );
     }
     for folders in elf.searched {
         let own = folders.split(':').find(|folder| folder.starts_with('/'));
@@ -235,9 +239,9 @@ fn torch_link(subject: &mut Subject) -> Found {
     let needed = elf(subject)?.needed;
     let needs = needed.iter().find(|library| TORCH.contains(&library.as_str()));
     match (subject.plugin()?.torch(), needs) {
-        (TorchLink::None, Some(library)) => Err(Finding::fail(format!(
-            "the library needs {library}, and the manifest says link = \"none\""
-        ))),
+        (TorchLink::None, Some(library)) => {
+            Err(Finding::fail(format!("the library needs {library}, and the manifest says link = \"none\"")))
+        }
         (TorchLink::Exact { .. }, None) => {
             Err(Finding::fail("the manifest says link = \"exact\", and the library does not need libtorch"))
         }
@@ -255,6 +259,8 @@ fn loads_fast(subject: &mut Subject) -> Found {
 
 fn no_side_effects(subject: &mut Subject) -> Found {
     subject.plugin()?;
+    // The host's own handlers.
+    report_crashes();
     let before = ProcessState::now();
     subject.library()?;
     match before.change(&ProcessState::now()) {
@@ -295,7 +301,8 @@ fn works_on(subject: &mut Subject, table: impl Fn(u16) -> Table) -> Found {
     let failed = |what: &dyn std::fmt::Display| Finding::fail(format!("on {table:?}: {what}"));
     let library = plugin.library(table).map_err(|error| failed(&error))?;
     let first = plugin.entries().find(|entry| entry.kind() == PluginKind::Embedder);
-    let Some((name, example)) = first.and_then(|entry| Some((entry.name().to_owned(), entry.examples().first()?.clone())))
+    let Some((name, example)) =
+        first.and_then(|entry| Some((entry.name().to_owned(), entry.examples().first()?.clone())))
     else {
         return Ok(());
     };
@@ -323,7 +330,8 @@ fn unknown_extensions(subject: &mut Subject) -> Found {
 
 fn unknown_entry(subject: &mut Subject) -> Found {
     let library = subject.library()?;
-    let config = subject.plugin()?.entries().find_map(|entry| entry.examples().first().map(|first| first.config.clone()));
+    let config =
+        subject.plugin()?.entries().find_map(|entry| entry.examples().first().map(|first| first.config.clone()));
     subject.trace("an embedder that is not there");
     match library.embedder("no-such-entry", &config.unwrap_or_default()) {
         Ok(_) => Err(Finding::fail("it made an embedder that is not there")),

@@ -244,7 +244,16 @@ fn with(base: &Map<String, Value>, name: &str, value: Value) -> Map<String, Valu
     config
 }
 
+/// Settings of an embedder come to it as its schema has them; not every one looks at them again.
+fn looks_itself(subject: &mut Subject) -> Found {
+    if subject.kind() == PluginKind::Embedder && !subject.library()?.checks_settings() {
+        return Err(Finding::NotDeclared("the plugin leaves its settings to their schema".to_owned()));
+    }
+    Ok(())
+}
+
 fn bounds(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let (schema, base) = (subject.schema()?, subject.config()?);
     for (name, property) in settings::properties(&schema) {
         for (why, value) in settings::forbidden(property) {
@@ -256,6 +265,7 @@ fn bounds(subject: &mut Subject) -> Found {
 }
 
 fn wrong_types(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let (schema, base) = (subject.schema()?, subject.config()?);
     for (name, property) in settings::properties(&schema) {
         let value = settings::wrong_type(property);
@@ -270,6 +280,7 @@ fn wrong_types(subject: &mut Subject) -> Found {
 }
 
 fn unknown_settings(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let base = subject.config()?;
     let told = refusal(subject, &with(&base, "no_such_setting", json!(1)))?;
     let named = told.as_ref().is_some_and(|told| told.contains("no_such_setting"));

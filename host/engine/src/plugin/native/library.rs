@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::context::{Context, Reported};
+use super::crash;
 use super::embedder::NativeEmbedder;
 use super::probe::Table;
 use crate::conditioner::Embedder;
@@ -101,7 +102,11 @@ impl NativeLibrary {
     /// # Errors
     /// As [`NativeLibrary::load`].
     pub fn load_on(id: &str, path: &Path, table: Table) -> Result<Self, NativeError> {
-        let api = open(path)?;
+        super::report_crashes();
+        let api = {
+            let _inside = crash::enter(id, "loading");
+            open(path)?
+        };
         // SAFETY: `open` has found a live struct that starts with its size.
         unsafe { check_versions(path, api)? };
         let broken = |reason: String| NativeError::Broken { path: path.to_owned(), reason };
@@ -117,8 +122,11 @@ impl NativeLibrary {
             .map_err(|error| broken(format!("its description of itself is no JSON: {error}")))?;
         // A plugin may log from threads of its own, so its context lives as long as it does.
         let context: &'static Context = Box::leak(Context::new(id));
-        // SAFETY: table and context live as long as the process.
-        let code = unsafe { init(table.api(), context.as_ptr()) };
+        let code = {
+            let _inside = crash::enter(id, "init");
+            // SAFETY: table and context live as long as the process.
+            unsafe { init(table.api(), context.as_ptr()) }
+        };
         if code != status::OK {
             return Err(broken(context.error("init", code, Vec::new()).message));
         }
@@ -141,6 +149,12 @@ impl NativeLibrary {
         self.loaded.torch_version.as_deref()
     }
 
+    /// Whether it looks at settings itself, beyond what their schemas say.
+    pub fn checks_settings(&self) -> bool {
+        // SAFETY: the table is as long as it says.
+        unsafe { abi::member!(self.loaded.table, EmbedderV1, check_config) }.is_some()
+    }
+
     /// What the plugin finds wrong with the settings of an entry.
     fn check_config(&self, entry: &str, settings: &Map<String, Value>) -> Result<Vec<ConfigProblem>, ComponentError> {
         // SAFETY: the table is as long as it says.
@@ -149,6 +163,7 @@ impl NativeLibrary {
         };
         let context = Context::new(self.full_name(entry));
         let settings = Value::Object(settings.clone()).to_string();
+        let _inside = crash::enter(context.name(), "check_config");
         // SAFETY: context and texts outlive the call.
         let code = unsafe { check(context.as_ptr(), Str::new(entry), Str::new(&settings)) };
         let reported = if code == status::CONFIG { context.take_reported() } else { Vec::new() };

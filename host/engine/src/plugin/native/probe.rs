@@ -106,7 +106,8 @@ impl Table {
             }
             Self::Older(minor) => {
                 let mut earlier = copy();
-                let len = if minor < abi::ABI_MINOR_OPS { offset_of!(HostApi, tensor_info) } else { size_of::<HostApi>() };
+                let len =
+                    if minor < abi::ABI_MINOR_OPS { offset_of!(HostApi, tensor_info) } else { size_of::<HostApi>() };
                 (earlier.struct_size, earlier.abi_minor) = (len, minor);
                 padded(&earlier, len)
             }
