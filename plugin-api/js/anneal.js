@@ -12,10 +12,8 @@ const NUMBERS = 32_768;
 /** An error as the host reads it. */
 const failure = (code, message, path) => ({ code, message, path });
 
-/** What an error of the plugin's is to the host: a refusal, a failure of the host's own handed back, or a fault with the
- * place where it happened. */
+/** What an error of the plugin's is to the host: a refusal, or a fault with the place where it happened. */
 function told(error, code) {
-  if (!(error instanceof Error) && typeof error?.code === "string") return error;
   if (error instanceof RangeError) return failure(code, error.message, error.path);
   return failure("internal", error instanceof Error ? `${error}\n${error.stack ?? ""}`.trim() : String(error));
 }
@@ -96,39 +94,10 @@ function numbers(values, function_) {
   return list;
 }
 
-/** Noise and progress of one sampling run. */
-class Run {
-  #noise;
-  #tensors;
-
-  constructor(noise, tensors) {
-    this.#noise = noise;
-    this.#tensors = tensors;
-  }
-
-  /** Standard normal noise like the latent, the next of the run's stream. */
-  gaussian() {
-    return this.#noise.gaussian();
-  }
-
-  /** The sum of each coefficient times its latent, from a list of pairs. */
-  lincomb(terms) {
-    return this.#tensors.Latent.lincomb(terms);
-  }
-
-  /** To be told after step `step`, counted from 0, of the solver over `sigmas`; ends the run when the user asks for it. */
-  progress(step, sigmas) {
-    if (!this.#tensors.progress(step + 1, sigmas.length - 1, sigmas[step + 1])) {
-      throw failure("cancelled", "the run was stopped");
-    }
-  }
-}
-
 /**
- * The exports of a component: `descriptor` is what plugin.toml and the schemas say, `entries` are the classes by name,
- * `tensors` is what the host lends to samplers.
+ * The exports of a component: `descriptor` is what plugin.toml and the schemas say, `entries` are the classes by name.
  */
-export function serve(descriptor, entries, tensors) {
+export function serve(descriptor, entries) {
   let serving = null;
   const described = (name) => JSON.parse(descriptor).entries.find((entry) => entry.name === name);
   const build = (name, settings) => {
@@ -195,10 +164,6 @@ export function serve(descriptor, entries, tensors) {
           const start = Number(first);
           return Float64Array.from({ length: count }, (_, at) => entry.factor(start + at));
         }),
-    },
-    sampling: {
-      estimate: (numSteps) => serving?.estimate(numSteps) ?? { denoiseCalls: 0, liveLatents: 0, drawsNoise: false },
-      sample: (x, sigmas, rng) => call(0, (entry) => entry.sample(x, sigmas, new Run(rng, tensors))),
     },
     weighting: {
       weights: (sigmas) =>

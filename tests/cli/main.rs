@@ -16,6 +16,7 @@ mod native_ops;
 mod options;
 mod plan;
 mod plugin_author;
+mod plugin_languages;
 mod plugin_packages;
 mod recipes;
 mod resume;

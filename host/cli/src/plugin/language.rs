@@ -12,7 +12,7 @@ pub enum Language {
     Rust,
     /// C: every kind but samplers.
     C,
-    /// JavaScript: every kind but embedders.
+    /// JavaScript: every kind but embedders and samplers.
     Js,
     /// Python: every kind but embedders.
     Python,

@@ -15,10 +15,9 @@ const RUST: Sources = sources!("rust", ".rs": "discretization", "sigma-sampling"
     "sampler", "embedder");
 const C: Sources = sources!("c", ".c": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting",
     "embedder");
-const JS: Sources = sources!("js", ".js": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting",
-    "sampler");
+const JS: Sources = sources!("js", ".js": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting");
 const JS_TESTS: Sources = sources!("js", ".test.js": "discretization", "sigma-sampling", "guidance", "learning-rate",
-    "weighting", "sampler");
+    "weighting");
 const PYTHON: Sources = sources!("python", ".py": "discretization", "sigma-sampling", "guidance", "learning-rate",
     "weighting", "sampler");
 const PYTHON_TESTS: Sources = sources!("python", ".test.py": "discretization", "sigma-sampling", "guidance",

@@ -19,7 +19,8 @@ const INTERFACES: [(&str, &str, &str); 6] = [
     (SAMPLER, "sampling", "Sampling"),
 ];
 
-/// The kind that is lent tensors.
+/// The kind that JavaScript cannot serve: componentize-qjs without the asynchronous ABI keeps the borrowed handle on noise
+/// past the end of the call, which the component model forbids.
 const SAMPLER: &str = "sampler";
 
 /// The component that componentize-qjs makes of a plugin in JavaScript.
@@ -32,16 +33,11 @@ pub fn javascript(source: &Source) -> Result<PathBuf, Failure> {
     let interfaces = interfaces(source)?;
     let names: Vec<&str> = interfaces.iter().map(|(_, name, _)| *name).collect();
     let descriptor = source.descriptor("js")?.to_string();
-    let (import, lent) = match interfaces.iter().any(|(kind, ..)| *kind == SAMPLER) {
-        true => ("import tensors from \"anneal:plugin/tensors@1.0.0\";\n", ", tensors"),
-        false => ("", ""),
-    };
     let entry = format!(
         "// Made by `anneal plugin build`: do not edit.\n\
          import {{ entries }} from \"../src/plugin.js\";\n\
-         import {{ serve }} from \"./anneal.js\";\n\
-         {import}\n\
-         export const {{ lifecycle, {} }} = serve({}, entries{lent});\n",
+         import {{ serve }} from \"./anneal.js\";\n\n\
+         export const {{ lifecycle, {} }} = serve({}, entries);\n",
         names.join(", "),
         text(&descriptor),
     );
@@ -98,7 +94,8 @@ type Interface = (&'static str, &'static str, &'static str);
 fn interfaces(source: &Source) -> Result<Vec<Interface>, Failure> {
     let mut interfaces: Vec<Interface> = Vec::new();
     for entry in source.entries() {
-        let interface = INTERFACES.iter().find(|(kind, ..)| *kind == entry.kind);
+        let can = |kind: &str| kind == entry.kind && (kind != SAMPLER || source.language == Language::Python);
+        let interface = INTERFACES.iter().find(|(kind, ..)| can(kind));
         let interface = interface.ok_or_else(|| not_in(source.language, &entry.kind))?;
         if !interfaces.contains(interface) {
             interfaces.push(*interface);
@@ -113,7 +110,7 @@ fn interfaces(source: &Source) -> Result<Vec<Interface>, Failure> {
 /// A kind that cannot be written in a language.
 pub fn not_in(language: Language, kind: &str) -> Failure {
     let help = format!("write it in Rust: `anneal plugin new vendor.name --kind {kind}`");
-    failed(format!("a {kind} cannot be written in {language}"), help)
+    failed(format!("an entry of the kind `{kind}` cannot be written in {language}"), help)
 }
 
 /// The fresh folder `build`, with the WIT files and a world of the kinds that the plugin has.
