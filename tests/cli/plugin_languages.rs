@@ -110,8 +110,7 @@ fn an_embedder_in_c_is_built_by_the_systems_compiler_and_trains() {
     let dist = folder.join("dist");
     let settings = "input_key=\"animation\",n_classes=3,dim=64,is_trainable=true,ucg_rate=0.1";
     let embedder = format!("model.embedders.2={{plugin=\"rows\",{settings}}}");
-    train(&dir.path().join("run"), &["train.steps=2", &embedder], &["--plugin-dir", dist.to_str().unwrap()])
-        .succeeds();
+    train(&dir.path().join("run"), &["train.steps=2", &embedder], &["--plugin-dir", dist.to_str().unwrap()]).succeeds();
     fs::write(folder.join("src/plugin.c"), "int x = ;\n").unwrap();
     anneal(&["plugin", "build", folder.to_str().unwrap()]).fails(4, &["could not build acme.rows", "plugin.c:1"]);
 }

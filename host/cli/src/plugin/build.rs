@@ -76,7 +76,9 @@ fn describe(source: &Source, library: &Path, artifact: &[u8]) -> Result<Value, F
     }
     let file = tempfile::NamedTempFile::new().map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
     fs::write(file.path(), artifact).map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
-    Ok(WasmRuntime::new()?.load(&source.id, file.path())?.describe()?)
+    let runtime = WasmRuntime::new()?;
+    let runtime = if source.has_null_wasi() { runtime.with_null_wasi() } else { runtime };
+    Ok(runtime.load(&source.id, file.path())?.describe()?)
 }
 
 /// Finds and loads the plugin `id` in a directory as a run would.

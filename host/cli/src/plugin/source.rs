@@ -78,6 +78,12 @@ impl Source {
         })
     }
 
+    /// Whether the manifest asks for a WASI with nothing behind it.
+    pub fn has_null_wasi(&self) -> bool {
+        let wasi = self.manifest.get("capabilities").and_then(|table| table.get("wasi"));
+        wasi.and_then(Item::as_str) == Some("null")
+    }
+
     /// What a plugin tells about itself whose code does not: the entries of the manifest, with their schema files.
     ///
     /// # Errors
