@@ -69,7 +69,7 @@ const BUNDLED: [&str; 6] =
     ["discretizations", "guidance", "learning-rates", "samplers", "sigma-sampling", "weightings"];
 
 /// Checks that are not met, by entry; those of a plugin as a whole under no name.
-fn unmet(report: &Value) -> BTreeMap<String, Vec<String>> {
+pub fn unmet(report: &Value) -> BTreeMap<String, Vec<String>> {
     let mut unmet: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for result in report["plugins"].as_array().unwrap().iter().flat_map(|plugin| plugin["results"].as_array().unwrap())
     {
@@ -82,11 +82,11 @@ fn unmet(report: &Value) -> BTreeMap<String, Vec<String>> {
     unmet
 }
 
-fn check(folders: &[&str], more: &[&str]) -> Ran {
+pub fn check(folders: &[&str], more: &[&str]) -> Ran {
     anneal(&[&["plugin", "check"], folders, more].concat())
 }
 
-fn is_valid(report: &Value) {
+pub fn is_valid(report: &Value) {
     let schema = anneal(&["plugin", "checks", "--report-schema"]).succeeds().out;
     let schema: Value = serde_json::from_str(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();

@@ -12,6 +12,7 @@ mod faults;
 mod frame_buckets;
 mod full_size;
 mod lora;
+mod native_conformance;
 mod native_ops;
 mod options;
 mod plan;

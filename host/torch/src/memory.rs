@@ -10,6 +10,18 @@ pub fn rss() -> u64 {
     status("VmRSS:")
 }
 
+/// What is allocated and not freed by malloc, bytes; 0 where the C library does not tell.
+pub fn allocated() -> u64 {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: reads the allocator's own counts.
+        let info = unsafe { libc::mallinfo2() };
+        (info.uordblks + info.hblkhd) as u64
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    0
+}
+
 fn status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib =
@@ -22,5 +34,13 @@ mod tests {
     #[test]
     fn the_peak_is_not_below_the_present() {
         assert!(super::rss() > 1 << 20 && super::peak_rss() >= super::rss() / 2);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn what_is_allocated_is_counted() {
+        let before = super::allocated();
+        let held = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(super::allocated() >= before + held.len() as u64 / 2);
     }
 }

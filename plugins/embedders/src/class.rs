@@ -41,7 +41,7 @@ impl Embedder<Tensor> for Class {
 impl Class {
     /// The rows of labels; shapes as in [`Embedder::forward`].
     pub fn embed(&self, call: &Call<'_>, labels: &Tensor) -> Result<Outputs> {
-        if labels.dim() != 1 || labels.is_floating_point() {
+        if labels.dim() != 1 || labels.numel() == 0 || labels.is_floating_point() {
             let message =
                 format!("wants labels of shape [n], integers; got {:?} of {:?}", labels.size(), labels.kind());
             return Err(Error::argument(message));

@@ -31,7 +31,8 @@ impl Embedder<Tensor> for Scalar {
     fn forward(&self, _: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
         let numbers = inputs.tensor()?;
         let rows = match numbers.size()[..] {
-            [n] | [n, _] => n,
+            [n] if n > 0 => n,
+            [n, k] if n > 0 && k > 0 => n,
             _ => return Err(Error::argument(format!("wants [n] or [n, k] numbers, got {:?}", numbers.size()))),
         };
         let embedded = sinusoids(&numbers.flatten(0, -1), self.settings.dim, self.settings.max_period);

@@ -115,6 +115,10 @@ impl SpatialRescaler {
     /// One stage.
     fn resize(&self, value: &Tensor) -> Result<Tensor> {
         let factor = self.settings.multiplier;
+        if value.dim() < 2 || !value.is_floating_point() {
+            let message = format!("cannot resize {:?} of shape {:?}", value.kind(), value.size());
+            return Err(Error::argument(message));
+        }
         let size: Vec<i64> = value.size()[2..].iter().map(|pixels| (*pixels as f64 * factor).floor() as i64).collect();
         let (f, size) = (Some(factor), size.as_slice());
         Ok(match (self.settings.method, size.len()) {

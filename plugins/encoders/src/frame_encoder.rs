@@ -165,8 +165,9 @@ impl FrameEncoder {
     /// - result: `[n, z, h', w']`
     pub fn forward(&self, call: &Call<'_>, images: &Tensor, chunk: Option<i64>) -> Result<Tensor> {
         let size = images.size();
-        if size.len() != 4 {
-            return Err(Error::argument(format!("wants images of shape [n, c, h, w], got {size:?}")));
+        if size.len() != 4 || size.contains(&0) || !images.is_floating_point() {
+            let kind = images.kind();
+            return Err(Error::argument(format!("wants floating-point images [n, c, h, w], got {size:?} of {kind:?}")));
         }
         let Some((coder, declared)) = &self.inner else { return Ok(images.shallow_clone()) };
         if size[1] != i64::from(coder.in_channels) {

@@ -33,10 +33,16 @@ pub enum Scope {
     Plugin,
     /// A plugin's component.
     Component,
-    /// Every entry of a component.
+    /// A plugin's native library.
+    Library,
+    /// Every entry.
     Entry,
+    /// Every entry of a component.
+    Function,
     /// Every entry that answers with numbers.
     Numbers,
+    /// Every entry that is started with settings alone: all but solvers.
+    Settings,
     /// Entries of one kind.
     Kind(PluginKind),
 }
@@ -45,8 +51,10 @@ impl Scope {
     /// Whether a check of entries is about those of `kind`.
     pub fn takes(self, kind: PluginKind) -> bool {
         match self {
-            Self::Plugin | Self::Component => false,
-            Self::Entry => kind != PluginKind::Embedder,
+            Self::Plugin | Self::Component | Self::Library => false,
+            Self::Entry => true,
+            Self::Function => kind != PluginKind::Embedder,
+            Self::Settings => kind != PluginKind::Sampler,
             Self::Numbers => !matches!(kind, PluginKind::Embedder | PluginKind::Sampler),
             Self::Kind(wanted) => wanted == kind,
         }

@@ -15,6 +15,10 @@ mod subject;
 mod settings;
 /// Models whose answer is known.
 mod models;
+/// Embedders that are tried.
+mod trial;
+/// What a plugin must leave as it found it.
+mod process_state;
 /// The child: one check.
 mod work;
 /// The parent: processes, limits, results.

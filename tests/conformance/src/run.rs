@@ -94,8 +94,10 @@ impl Run {
         if is_open && read.as_ref().is_some_and(|plugin| plugin.artifact(Runtime::Wasm).is_some()) {
             is_open = checking.all(None, &self.wanted(|scope| scope == Scope::Component), outcomes)?;
         }
-        let entries = read.iter().flat_map(Plugin::entries).filter(|entry| entry.kind() != PluginKind::Embedder);
-        for entry in entries.filter(|_| is_open) {
+        if is_open && read.as_ref().is_some_and(|plugin| plugin.artifact(Runtime::Native).is_some()) {
+            is_open = checking.all(None, &self.wanted(|scope| scope == Scope::Library), outcomes)?;
+        }
+        for entry in read.iter().flat_map(Plugin::entries).filter(|_| is_open) {
             let checks = self.wanted(|scope| scope.takes(entry.kind()));
             checking.all(Some(&(entry.kind(), entry.name().to_owned())), &checks, outcomes)?;
         }

@@ -4,16 +4,21 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anneal::conditioner::Embedder;
 use anneal::config::{Environment, PluginKind};
 use anneal::error::{ComponentError, ErrorCode};
+use anneal::plugin::native::NativeLibrary;
+use anneal::plugin::native::probe::Table;
 use anneal::plugin::wasm::{Answer, Asked, CodeCache, NoAnswer, Question, WasmPlugin, WasmRuntime};
 use anneal::plugin::{EntryRef, Plugin};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
+use tch::Kind;
 
 use crate::check::{Finding, Found};
 use crate::settings;
+use crate::trial::Trial;
 use crate::work::Request;
 
 /// What a check works on.
@@ -24,11 +29,12 @@ pub struct Subject {
     traces: PathBuf,
     plugin: Option<Plugin>,
     component: Option<WasmPlugin>,
+    library: Option<NativeLibrary>,
 }
 
 impl Subject {
     pub fn new(folder: PathBuf, entry: Option<(PluginKind, String)>, seed: u64, traces: PathBuf) -> Self {
-        Self { folder, entry, seed, traces, plugin: None, component: None }
+        Self { folder, entry, seed, traces, plugin: None, component: None, library: None }
     }
 
     /// The plugin's folder.
@@ -100,6 +106,50 @@ impl Subject {
         plugin.component(&runtime).map_err(|error| Finding::fail(error.to_string()))
     }
 
+    /// The native library, started on a host that counts what it holds.
+    pub fn library(&mut self) -> Result<NativeLibrary, Finding> {
+        if let Some(library) = self.library {
+            return Ok(library);
+        }
+        self.plugin()?;
+        self.trace("loading the library");
+        let library = self.plugin()?.library(Table::Counting).map_err(|error| Finding::fail(error.to_string()))?;
+        self.library = Some(library);
+        Ok(library)
+    }
+
+    /// An embedder with these settings, if it takes them.
+    pub fn embedder(
+        &mut self,
+        config: &Map<String, Value>,
+    ) -> Result<Result<Box<dyn Embedder>, ComponentError>, Finding> {
+        let (library, name) = (self.library()?, self.name());
+        self.trace(format!("create with {}", shown(config)));
+        Ok(library.embedder(&name, config))
+    }
+
+    /// An embedder of the first example, with parameters, ready to be called.
+    pub fn trial(&mut self, kind: Kind, trained: bool) -> Result<Trial, Finding> {
+        let example = self.entry()?.examples().first().cloned().filter(|example| !example.inputs.is_empty());
+        let example = example.ok_or_else(|| {
+            Finding::fail("the manifest does not say what the entry is given: add [[entry.example]] with inputs")
+        })?;
+        let embedder = self.embedder(&example.config)?.map_err(|error| Finding::fail(error.to_string()))?;
+        Ok(Trial::new(embedder, example, kind, trained))
+    }
+
+    /// Starts the entry with these settings, and lets go of it.
+    pub fn start_with(&mut self, config: &Map<String, Value>) -> Result<(), NoAnswer> {
+        if self.kind() != PluginKind::Embedder {
+            return self.asked_with(config).map(drop);
+        }
+        let made = self.embedder(config).map_err(|finding| stopped(self.name(), finding))?;
+        made.map(drop).map_err(|error| match error.code {
+            ErrorCode::Internal => NoAnswer::Stopped(error),
+            _ => NoAnswer::Refused(error),
+        })
+    }
+
     /// The schema of the entry's settings.
     pub fn schema(&mut self) -> Result<Value, Finding> {
         Ok(self.entry()?.schema().clone())
@@ -130,12 +180,7 @@ impl Subject {
     pub fn asked_with(&mut self, config: &Map<String, Value>) -> Result<Asked, NoAnswer> {
         let (kind, name) = (self.kind(), self.name());
         self.trace(format!("init with {}", shown(config)));
-        let component = self.component().map_err(|finding| {
-            let message = match finding {
-                Finding::Fail(message) | Finding::NotDeclared(message) => message,
-            };
-            NoAnswer::Stopped(ComponentError::new(name.clone(), ErrorCode::Internal, message))
-        })?;
+        let component = self.component().map_err(|finding| stopped(name.clone(), finding))?;
         component.asked(kind, &name, config)
     }
 
@@ -159,6 +204,11 @@ impl Subject {
             Err(NoAnswer::Stopped(error)) => Err(Finding::fail(format!("{}: {}", told(&question), error.message))),
         }
     }
+}
+
+fn stopped(name: String, finding: Finding) -> NoAnswer {
+    let (Finding::Fail(message) | Finding::NotDeclared(message)) = finding;
+    NoAnswer::Stopped(ComponentError::new(name, ErrorCode::Internal, message))
 }
 
 /// What a plugin says or ends with instead of an answer.

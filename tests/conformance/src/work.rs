@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::check::Finding;
-use crate::checks::{self, repeat_transcript};
+use crate::checks;
 use crate::subject::Subject;
 
 /// What a child is to do.
@@ -90,7 +90,7 @@ fn found(request: &Request) -> Told {
     let mut subject =
         Subject::new(request.folder.clone(), request.entry.clone(), request.seed, request.results.clone());
     if request.check == TRANSCRIPT {
-        return match repeat_transcript(&mut subject) {
+        return match checks::transcript(&mut subject) {
             Ok(hash) => Told::Transcript { hash },
             Err(Finding::Fail(message) | Finding::NotDeclared(message)) => Told::Fail { message },
         };

@@ -1,13 +1,14 @@
 //! The code of plugins, loaded when a component is first asked for, and the components made of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anneal_torch::tensor::torch_version;
 use serde_json::{Map, Value};
 
 use super::discovery::Found;
 use super::manifest::{Runtime, TorchLink};
+use super::native::probe::Table;
 use super::native::{NativeError, NativeLibrary, same_minor};
 use super::trust::TrustList;
 use super::wasm::{CodeCache, WasmPlugin, WasmRuntime};
@@ -123,12 +124,9 @@ impl Registry {
         Ok((id, entry))
     }
 
-    fn found(&self, id: &str, runtime: Runtime) -> Result<(&Found, PathBuf), PluginError> {
-        let found = self.plugin(id).and_then(|plugin| Some((&plugin.0, plugin.0.artifact(runtime)?)));
-        found.ok_or_else(|| PluginError::Mismatch {
-            path: PathBuf::from(id),
-            reason: format!("has no {runtime} artifact"),
-        })
+    fn found(&self, id: &str, runtime: Runtime) -> Result<&Found, PluginError> {
+        let found = self.plugin(id).map(|plugin| &plugin.0).filter(|found| found.artifact(runtime).is_some());
+        found.ok_or_else(|| no_artifact(Path::new(id), runtime))
     }
 
     /// The library of a native plugin.
@@ -136,21 +134,9 @@ impl Registry {
         if let Some(library) = self.loaded.native.get(id) {
             return Ok(*library);
         }
-        let (found, path) = self.found(id, Runtime::Native)?;
+        let found = self.found(id, Runtime::Native)?;
         self.check_trust(found)?;
-        let manifest = found.folder.join("plugin.toml");
-        if let TorchLink::Exact { version } = &found.manifest.torch
-            && !same_minor(version, torch_version())
-        {
-            let (plugin, host) = (version.clone(), torch_version().to_owned());
-            return Err(NativeError::Torch { path: manifest, plugin, host }.into());
-        }
-        let library = NativeLibrary::load(id, &path)?;
-        let mismatch = |reason: String| PluginError::Mismatch { path: manifest.clone(), reason };
-        if let (TorchLink::None, Some(version)) = (&found.manifest.torch, library.torch_version()) {
-            return Err(mismatch(format!("says that the plugin uses no libtorch, but it is built with {version}")));
-        }
-        check_descriptor(found, Runtime::Native, library.describe()).map_err(mismatch)?;
+        let library = library(found, Table::Full)?;
         self.loaded.native.insert(id.to_owned(), library);
         Ok(library)
     }
@@ -185,11 +171,34 @@ impl Registry {
                 self.loaded.runtime.insert(runtime).clone()
             }
         };
-        let (found, _) = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
+        let found = self.found(id, Runtime::Wasm).map_err(|error| error.of_component(id))?;
         let plugin = component(found, &runtime)?;
         self.loaded.wasm.insert(id.to_owned(), plugin.clone());
         Ok(plugin)
     }
+}
+
+fn no_artifact(path: &Path, runtime: Runtime) -> PluginError {
+    PluginError::Mismatch { path: path.to_owned(), reason: format!("has no {runtime} artifact") }
+}
+
+/// The native library of a plugin, executed, and found to be what its manifest says.
+pub(super) fn library(found: &Found, table: Table) -> Result<NativeLibrary, PluginError> {
+    let manifest = found.folder.join("plugin.toml");
+    let path = found.artifact(Runtime::Native).ok_or_else(|| no_artifact(&manifest, Runtime::Native))?;
+    if let TorchLink::Exact { version } = &found.manifest.torch
+        && !same_minor(version, torch_version())
+    {
+        let (plugin, host) = (version.clone(), torch_version().to_owned());
+        return Err(NativeError::Torch { path: manifest, plugin, host }.into());
+    }
+    let library = NativeLibrary::load_on(&found.manifest.id, &path, table)?;
+    let mismatch = |reason: String| PluginError::Mismatch { path: manifest.clone(), reason };
+    if let (TorchLink::None, Some(version)) = (&found.manifest.torch, library.torch_version()) {
+        return Err(mismatch(format!("says that the plugin uses no libtorch, but it is built with {version}")));
+    }
+    check_descriptor(found, Runtime::Native, library.describe()).map_err(mismatch)?;
+    Ok(library)
 }
 
 /// The component of a plugin, compiled, and found to be what its manifest says.

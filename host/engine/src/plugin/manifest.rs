@@ -7,11 +7,17 @@ use std::path::{Component, Path, PathBuf};
 use plugin_api::abi;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use crate::config::{PluginKind, Problem, Problems, closest, one_of};
+use crate::config::{PluginKind, Problems, one_of};
+
+mod example;
+mod faults;
+
+use faults::Faults;
+
+pub use example::{Example, ExampleInput, InputKind, Rows};
 
 /// The version of the manifest's own format.
 const SCHEMA_VERSION: u32 = 1;
@@ -95,18 +101,6 @@ pub struct ManifestEntry {
     pub order: Option<f64>,
 }
 
-/// Settings to try an entry with.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Example {
-    /// The settings.
-    #[serde(default)]
-    pub config: Map<String, Value>,
-    /// Of a discretization: how many sigmas to ask for.
-    pub n: Option<u32>,
-    /// The first and the last number of the answer, to one part in a million.
-    pub expect: Option<[f64; 2]>,
-}
-
 /// A checked manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -173,77 +167,6 @@ struct RawTorch {
 struct RawCapabilities {
     wasi: Option<Spanned<String>>,
     memory_mib: Option<Spanned<u32>>,
-}
-
-/// The keys of a table of the manifest; `None` where they are free.
-fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
-    match path {
-        [] => Some(&[
-            "schema-version",
-            "id",
-            "version",
-            "description",
-            "license",
-            "authors",
-            "repository",
-            "api",
-            "artifact",
-            "torch",
-            "capabilities",
-            "entry",
-        ]),
-        ["api"] => Some(&["wit", "abi", "anneal"]),
-        ["artifact", _] => Some(&["path", "sha256"]),
-        ["torch"] => Some(&["link", "version"]),
-        ["capabilities"] => Some(&["wasi", "memory-mib"]),
-        ["entry"] => Some(&["name", "kind", "schema", "description", "example", "sigma-range", "order"]),
-        ["entry", "example"] => Some(&["config", "n", "expect"]),
-        _ => None,
-    }
-}
-
-/// Collects what is wrong, with its place in the text.
-struct Faults<'a> {
-    file: &'a Path,
-    text: &'a str,
-    problems: Vec<Problem>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, span: Range<usize>, key: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
-        let (file, key) = (Some(self.file.to_owned()), key.to_owned());
-        self.problems.push(Problem { file, line, column, key, message: message.into(), help: help.into() });
-    }
-
-    fn unknown_keys(&mut self, table: &DeTable<'_>, path: &[&str]) {
-        for (key, value) in table {
-            let name: &str = key.get_ref();
-            if path.is_empty() && name.starts_with("x-") {
-                continue;
-            }
-            let below = [path, &[name]].concat();
-            if let Some(known) = known_keys(path).filter(|known| !known.contains(&name)) {
-                let help = closest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-                let help = help.unwrap_or_else(|| format!("the keys here are {}", one_of(known.iter().copied())));
-                self.add(key.span(), &below.join("."), "is no key of a manifest", help);
-                continue;
-            }
-            match value.get_ref() {
-                DeValue::Table(inner) => self.unknown_keys(inner, &below),
-                DeValue::Array(items) => {
-                    for item in items.iter() {
-                        if let DeValue::Table(inner) = item.get_ref() {
-                            self.unknown_keys(inner, &below);
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 impl Manifest {
@@ -440,6 +363,12 @@ fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {
         if entries[..i].iter().any(|other| other.get_ref().name == entry.name && other.get_ref().kind == entry.kind) {
             let message = format!("there are two of the kind {} named `{}`", entry.kind, entry.name);
             faults.add(span.clone(), &key, message, "rename one".to_owned());
+        }
+        for (j, example) in entry.examples.iter().enumerate() {
+            if let Err(message) = example.check() {
+                let help = "see `[[entry.example]]` in the guide for authors".to_owned();
+                faults.add(span.clone(), &format!("{key}.example.{j}"), message, help);
+            }
         }
         check_path(&entry.schema, span, &format!("{key}.schema"), faults);
     }

@@ -19,7 +19,7 @@ pub use archive::{ArchiveError, pack, unpack};
 pub use discovery::{Decision, NamedBy, SearchPath, Verdict};
 pub use error::{PluginError, TrustError};
 pub use lock::{Lock, LockError, LockedPlugin};
-pub use manifest::{Example, Runtime, is_id};
+pub use manifest::{Example, ExampleInput, InputKind, Rows, Runtime, TorchLink, is_id};
 pub use registry::{EntryRef, Plugin, Registry};
 pub use store::{Added, StoreError, add, remove};
 pub use trust::{TrustList, Trusted};

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::PluginError;
 use super::discovery::{self, Decision, Found, SearchPath, Verdict};
 use super::loaded::{self, Loaded};
-use super::manifest::{Example, ManifestEntry, Runtime};
+use super::manifest::{Example, ManifestEntry, Runtime, TorchLink};
+use super::native::NativeLibrary;
+use super::native::probe::Table;
 use super::wasm::{WasmPlugin, WasmRuntime};
 use crate::config::{PluginKind, closest};
 use crate::error::ComponentError;
@@ -34,6 +36,20 @@ impl Plugin {
     /// When it has none, or it is not what the host can run.
     pub fn component(&self, runtime: &WasmRuntime) -> Result<WasmPlugin, ComponentError> {
         loaded::component(&self.0, runtime)
+    }
+
+    /// Its native library, executed on the host's functions or on a variant of them, and found to be what its manifest
+    /// says. Whether it may run is for the caller to know.
+    ///
+    /// # Errors
+    /// When it has none, or it is not what the host can run.
+    pub fn library(&self, table: Table) -> Result<NativeLibrary, PluginError> {
+        loaded::library(&self.0, table)
+    }
+
+    /// How its native part uses libtorch.
+    pub fn torch(&self) -> &TorchLink {
+        &self.0.manifest.torch
     }
 
     /// `vendor.name`.

@@ -38,7 +38,7 @@ pub const CHECKS: &[Check] = &[
         "W06",
         "starts",
         Level::L1,
-        Scope::Entry,
+        Scope::Function,
         "The entry starts with the first example's settings, or with none, within the limits of fuel, memory and time.",
         starts,
     )

@@ -2,8 +2,12 @@
 
 mod component;
 mod discretization;
+mod embedder;
+mod embedder_repeat;
+mod gradient;
 mod guidance;
 mod learning_rate;
+mod library;
 mod package;
 mod repeat;
 mod sampler;
@@ -11,15 +15,25 @@ mod settings;
 mod sigma_sampling;
 mod weighting;
 
-pub use repeat::transcript as repeat_transcript;
+use anneal::config::PluginKind;
 
-use crate::check::Check;
+use crate::check::{Check, Finding};
+use crate::subject::Subject;
+
+/// The hash of what comes of calls that are the same in every process.
+pub fn transcript(subject: &mut Subject) -> Result<String, Finding> {
+    match subject.kind() {
+        PluginKind::Embedder => embedder_repeat::transcript(subject),
+        _ => repeat::transcript(subject),
+    }
+}
 
 /// All checks, in the order they are made.
 pub fn catalogue() -> Vec<Check> {
     [
         package::CHECKS,
         component::CHECKS,
+        library::CHECKS,
         settings::CHECKS,
         discretization::CHECKS,
         sigma_sampling::CHECKS,
@@ -27,6 +41,9 @@ pub fn catalogue() -> Vec<Check> {
         guidance::CHECKS,
         learning_rate::CHECKS,
         sampler::CHECKS,
+        embedder::CHECKS,
+        gradient::CHECKS,
+        embedder_repeat::CHECKS,
         repeat::CHECKS,
     ]
     .concat()

@@ -1,5 +1,6 @@
 //! Settings: the schema, what the plugin makes of what it allows, and of what it does not.
 
+use anneal::config::PluginKind;
 use anneal::error::ErrorCode;
 use anneal::plugin::wasm::{NoAnswer, Question};
 use serde_json::{Map, Value, json};
@@ -54,7 +55,7 @@ pub const CHECKS: &[Check] = &[
         "C07",
         "allowed-settings-start",
         Level::L1,
-        Scope::Numbers,
+        Scope::Settings,
         "Settings that the schema allows and check-config does not object to start.",
         allowed_settings_start,
     ),
@@ -62,7 +63,7 @@ pub const CHECKS: &[Check] = &[
         "C08",
         "hostile-settings-are-survived",
         Level::L3,
-        Scope::Numbers,
+        Scope::Settings,
         "Settings that no schema would let through are refused or taken, without a trap.",
         hostile_settings,
     ),
@@ -70,7 +71,7 @@ pub const CHECKS: &[Check] = &[
         "C09",
         "bounds-are-the-plugins",
         Level::L1,
-        Scope::Numbers,
+        Scope::Settings,
         "The plugin itself refuses settings outside of the bounds and the choices of its schema.",
         bounds,
     ),
@@ -78,7 +79,7 @@ pub const CHECKS: &[Check] = &[
         "C10",
         "wrong-types-are-named",
         Level::L3,
-        Scope::Numbers,
+        Scope::Settings,
         "A setting of the wrong type is refused with an error that names it.",
         wrong_types,
     ),
@@ -86,7 +87,7 @@ pub const CHECKS: &[Check] = &[
         "C11",
         "unknown-settings-are-named",
         Level::L3,
-        Scope::Numbers,
+        Scope::Settings,
         "A setting that does not exist is refused with an error that names it.",
         unknown_settings,
     ),
@@ -94,7 +95,7 @@ pub const CHECKS: &[Check] = &[
         "C14",
         "paths-exist",
         Level::L1,
-        Scope::Numbers,
+        Scope::Settings,
         "The path of an error about a setting is a JSON pointer to one that was given, or to one that the schema has.",
         paths_exist,
     ),
@@ -164,13 +165,16 @@ fn examples_run(subject: &mut Subject) -> Found {
     }
     let schema = subject.schema()?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| Finding::fail(error.to_string()))?;
-    let answers = Scope::Numbers.takes(subject.kind());
+    let (starts, answers) = (Scope::Settings.takes(subject.kind()), Scope::Numbers.takes(subject.kind()));
     for example in examples {
         let config = Value::Object(example.config.clone());
         if let Some(error) = validator.iter_errors(&config).next() {
             return Err(Finding::fail(format!("{}: {error}", shown(&example.config))));
         }
         if !answers {
+            if starts {
+                subject.start_with(&example.config).map_err(|problem| Finding::fail(said(&problem)))?;
+            }
             continue;
         }
         let mut asked = subject.asked_with(&example.config).map_err(|problem| Finding::fail(said(&problem)))?;
@@ -184,8 +188,11 @@ fn examples_run(subject: &mut Subject) -> Found {
     Ok(())
 }
 
-/// What check-config objects to.
+/// What check-config objects to. That of an embedder is part of its start.
 fn objections(subject: &mut Subject, config: &Map<String, Value>) -> Result<Vec<String>, Finding> {
+    if subject.kind() == PluginKind::Embedder {
+        return Ok(Vec::new());
+    }
     let (component, name) = (subject.component()?, subject.name());
     subject.trace(format!("check-config of {}", shown(config)));
     let told = component.check_config(&name, config).map_err(|error| Finding::fail(error.to_string()))?;
@@ -199,7 +206,11 @@ fn allowed_settings_start(subject: &mut Subject) -> Found {
         if !objections(subject, &config)?.is_empty() {
             continue;
         }
-        if let Err(problem) = subject.asked_with(&config) {
+        if let Err(problem) = subject.start_with(&config) {
+            // Beyond what a schema can say an embedder objects when it starts.
+            if matches!((&problem, subject.kind()), (NoAnswer::Refused(_), PluginKind::Embedder)) {
+                continue;
+            }
             return Err(Finding::fail(format!("{}: {}", shown(&config), said(&problem))));
         }
     }
@@ -209,8 +220,8 @@ fn allowed_settings_start(subject: &mut Subject) -> Found {
 /// Starts with settings that may be refused, but must not stop the plugin. What the plugin says if it refuses.
 fn refusal(subject: &mut Subject, config: &Map<String, Value>) -> Result<Option<String>, Finding> {
     let objected = objections(subject, config)?;
-    match subject.asked_with(config) {
-        Ok(_) => Ok(objected.into_iter().next()),
+    match subject.start_with(config) {
+        Ok(()) => Ok(objected.into_iter().next()),
         Err(NoAnswer::Refused(error)) => {
             let path = error.config_path.clone().unwrap_or_default();
             Ok(Some(format!("{path} {} {}", error.message, objected.join(" "))))
@@ -233,7 +244,16 @@ fn with(base: &Map<String, Value>, name: &str, value: Value) -> Map<String, Valu
     config
 }
 
+/// Settings of an embedder come to it as its schema has them; not every one looks at them again.
+fn looks_itself(subject: &mut Subject) -> Found {
+    if subject.kind() == PluginKind::Embedder && !subject.library()?.checks_settings() {
+        return Err(Finding::NotDeclared("the plugin leaves its settings to their schema".to_owned()));
+    }
+    Ok(())
+}
+
 fn bounds(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let (schema, base) = (subject.schema()?, subject.config()?);
     for (name, property) in settings::properties(&schema) {
         for (why, value) in settings::forbidden(property) {
@@ -245,6 +265,7 @@ fn bounds(subject: &mut Subject) -> Found {
 }
 
 fn wrong_types(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let (schema, base) = (subject.schema()?, subject.config()?);
     for (name, property) in settings::properties(&schema) {
         let value = settings::wrong_type(property);
@@ -259,6 +280,7 @@ fn wrong_types(subject: &mut Subject) -> Found {
 }
 
 fn unknown_settings(subject: &mut Subject) -> Found {
+    looks_itself(subject)?;
     let base = subject.config()?;
     let told = refusal(subject, &with(&base, "no_such_setting", json!(1)))?;
     let named = told.as_ref().is_some_and(|told| told.contains("no_such_setting"));
@@ -272,7 +294,7 @@ fn paths_exist(subject: &mut Subject) -> Found {
         let wrong = settings::forbidden(property).into_iter().map(|(_, value)| value);
         for value in wrong.chain([settings::wrong_type(property)]) {
             let config = with(&base, name, value);
-            let path = match subject.asked_with(&config) {
+            let path = match subject.start_with(&config) {
                 Err(NoAnswer::Refused(error)) if error.code == ErrorCode::InvalidConfig => error.config_path,
                 _ => continue,
             };

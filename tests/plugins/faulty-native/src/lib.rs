@@ -1,7 +1,11 @@
 //! An embedder that does what an embedder must not do, one fault at a time.
 
+mod saboteurs;
+
 use plugin_api::tch::prelude::*;
 use plugin_api::tch::{self, Device};
+
+use crate::saboteurs::Saboteur;
 
 /// Which fault it has.
 #[derive(Config, Clone, Copy, PartialEq)]
@@ -82,4 +86,14 @@ impl Embedder<Tensor> for Faulty {
     }
 }
 
-export_plugin! { embedder "faulty" => Faulty }
+export_plugin! {
+    embedder "faulty" => Faulty,
+    embedder "good" => Saboteur<{ saboteurs::GOOD }>,
+    embedder "draws-by-itself" => Saboteur<{ saboteurs::DRAWS_BY_ITSELF }>,
+    embedder "never-frozen" => Saboteur<{ saboteurs::NEVER_FROZEN }>,
+    embedder "ignores-grad-mode" => Saboteur<{ saboteurs::IGNORES_GRAD_MODE }>,
+    embedder "leaves-grad-mode" => Saboteur<{ saboteurs::LEAVES_GRAD_MODE }>,
+    embedder "changes-threads" => Saboteur<{ saboteurs::CHANGES_THREADS }>,
+    embedder "writes-unseen" => Saboteur<{ saboteurs::WRITES_UNSEEN }>,
+    embedder "panics-at-another-rank" => Saboteur<{ saboteurs::PANICS_AT_ANOTHER_RANK }>,
+}

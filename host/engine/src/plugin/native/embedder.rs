@@ -10,6 +10,8 @@ use plugin_api::abi::{self, EmbedderV1, Str, status};
 use tch::{Kind, Tensor};
 
 use super::context::{Context, Sink};
+use super::crash;
+use super::probe;
 use crate::conditioner::{Embedded, Embedder, EmbedderCall, EmbedderInput, ParamDecl, Slot};
 use crate::error::{ComponentError, ErrorCode};
 
@@ -55,8 +57,10 @@ impl NativeEmbedder {
             return Err(context.fault("the plugin lacks create, destroy or forward"));
         };
         let mut instance = ptr::null_mut();
+        let inside = crash::enter(name, "create");
         // SAFETY: context, texts and the place for the instance outlive the call.
         let code = unsafe { create(context.as_ptr(), Str::new(entry), Str::new(settings), &raw mut instance) };
+        drop(inside);
         if code != status::OK {
             return Err(context.error("create", code, Vec::new()));
         }
@@ -67,8 +71,11 @@ impl NativeEmbedder {
         let mut embedder = Self { name, instance, forward, destroy, params, poisoned, context };
         if let Some(declare) = declare {
             let mut sink = Sink::params();
-            // SAFETY: instance, context and sink outlive the call.
-            let code = unsafe { declare(instance, embedder.context.as_ptr(), sink.as_ptr()) };
+            let code = {
+                let _inside = crash::enter(&embedder.name, "declare");
+                // SAFETY: instance, context and sink outlive the call.
+                unsafe { declare(instance, embedder.context.as_ptr(), sink.as_ptr()) }
+            };
             let Sink::Params { decls, refused } = sink else {
                 return Err(embedder.context.fault("declare changed what it was given"));
             };
@@ -84,14 +91,20 @@ impl NativeEmbedder {
     /// Runs the plugin's `forward`; grad mode and thread count come back whatever the plugin does.
     fn call(&self, call: &abi::Call) -> Result<Vec<Embedded>, ComponentError> {
         let mut sink = Sink::outputs();
-        let threads = tch::get_num_threads();
+        let (threads, recorded) = (tch::get_num_threads(), grad_mode::enabled());
         let code = {
             let _grad_mode = grad_mode::keep();
+            let _inside = crash::enter(&self.name, "forward");
             // SAFETY: the instance lives until it is dropped, and what `call` points to outlives the call.
-            unsafe { (self.forward)(self.instance, call, sink.as_ptr()) }
+            let code = unsafe { (self.forward)(self.instance, call, sink.as_ptr()) };
+            if grad_mode::enabled() != recorded {
+                self.left_changed("the grad mode");
+            }
+            code
         };
         if tch::get_num_threads() != threads {
             tch::set_num_threads(threads);
+            self.left_changed("libtorch's number of threads");
         }
         let Sink::Outputs { embedded, refused } = sink else {
             return Err(self.context.fault("forward changed what it was given"));
@@ -104,6 +117,11 @@ impl NativeEmbedder {
         }
         self.context.take_reported();
         Ok(embedded)
+    }
+
+    fn left_changed(&self, what: &'static str) {
+        tracing::warn!(target: "plugin", plugin = self.name, "forward left {what} changed; it is as it was again");
+        probe::left_changed(what);
     }
 
     /// What an embedding must be whatever the embedder.
@@ -203,6 +221,7 @@ impl Embedder for NativeEmbedder {
 
 impl Drop for NativeEmbedder {
     fn drop(&mut self) {
+        let _inside = crash::enter(&self.name, "destroy");
         // SAFETY: the instance is not used again; its context is dropped after it.
         unsafe { (self.destroy)(self.instance) };
     }

@@ -11,9 +11,10 @@ use plugin_api::abi::{self, EmbedderV1, EntryFn, PluginApi, Str, status};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::api::host_api;
 use super::context::{Context, Reported};
+use super::crash;
 use super::embedder::NativeEmbedder;
+use super::probe::Table;
 use crate::conditioner::Embedder;
 use crate::error::{ComponentError, ErrorCode};
 
@@ -93,7 +94,19 @@ impl NativeLibrary {
     /// # Errors
     /// When the linker refuses it, it is no plugin, or it needs another ABI or another libtorch.
     pub fn load(id: &str, path: &Path) -> Result<Self, NativeError> {
-        let api = open(path)?;
+        Self::load_on(id, path, Table::Full)
+    }
+
+    /// Loads the plugin `id` on a variant of the host's functions.
+    ///
+    /// # Errors
+    /// As [`NativeLibrary::load`].
+    pub fn load_on(id: &str, path: &Path, table: Table) -> Result<Self, NativeError> {
+        super::report_crashes();
+        let api = {
+            let _inside = crash::enter(id, "loading");
+            open(path)?
+        };
         // SAFETY: `open` has found a live struct that starts with its size.
         unsafe { check_versions(path, api)? };
         let broken = |reason: String| NativeError::Broken { path: path.to_owned(), reason };
@@ -109,8 +122,11 @@ impl NativeLibrary {
             .map_err(|error| broken(format!("its description of itself is no JSON: {error}")))?;
         // A plugin may log from threads of its own, so its context lives as long as it does.
         let context: &'static Context = Box::leak(Context::new(id));
-        // SAFETY: table and context live as long as the process.
-        let code = unsafe { init(host_api(), context.as_ptr()) };
+        let code = {
+            let _inside = crash::enter(id, "init");
+            // SAFETY: table and context live as long as the process.
+            unsafe { init(table.api(), context.as_ptr()) }
+        };
         if code != status::OK {
             return Err(broken(context.error("init", code, Vec::new()).message));
         }
@@ -133,6 +149,12 @@ impl NativeLibrary {
         self.loaded.torch_version.as_deref()
     }
 
+    /// Whether it looks at settings itself, beyond what their schemas say.
+    pub fn checks_settings(&self) -> bool {
+        // SAFETY: the table is as long as it says.
+        unsafe { abi::member!(self.loaded.table, EmbedderV1, check_config) }.is_some()
+    }
+
     /// What the plugin finds wrong with the settings of an entry.
     fn check_config(&self, entry: &str, settings: &Map<String, Value>) -> Result<Vec<ConfigProblem>, ComponentError> {
         // SAFETY: the table is as long as it says.
@@ -141,6 +163,7 @@ impl NativeLibrary {
         };
         let context = Context::new(self.full_name(entry));
         let settings = Value::Object(settings.clone()).to_string();
+        let _inside = crash::enter(context.name(), "check_config");
         // SAFETY: context and texts outlive the call.
         let code = unsafe { check(context.as_ptr(), Str::new(entry), Str::new(&settings)) };
         let reported = if code == status::CONFIG { context.take_reported() } else { Vec::new() };
@@ -195,7 +218,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// Opens a library and calls its entry.
-fn open(path: &Path) -> Result<*const PluginApi, NativeError> {
+pub(super) fn open(path: &Path) -> Result<*const PluginApi, NativeError> {
     let no_entry = |reason: &str| NativeError::NoEntry { path: path.to_owned(), reason: reason.to_owned() };
     // NOW: missing symbols show here. LOCAL: plugins do not see each other. NODELETE, and the handle leaks: autograd
     // graphs may hold functions of the library as long as the process lives.

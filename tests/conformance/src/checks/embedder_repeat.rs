@@ -1,0 +1,213 @@
+//! Embedders again and again: the same bits, in other processes and threads, with nothing left behind.
+
+use std::time::{Duration, Instant};
+
+use anneal::config::PluginKind::Embedder;
+use anneal::plugin::TorchLink;
+use anneal::plugin::native::probe;
+use anneal_torch::memory;
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use super::embedder::{embed, same};
+use crate::check::{Check, Finding, Found, Level, Scope, demand};
+use crate::process_state::ProcessState;
+use crate::subject::Subject;
+use crate::trial::{Trial, values};
+use crate::work::transcript_elsewhere;
+
+/// Memory that a call may leave behind, bytes: less than a tensor's, more than what the allocator keeps for itself.
+const LEFT_MAX: f64 = 256.0;
+/// Time for calls that look for leaks.
+const LEAK_TIME: Duration = Duration::from_secs(10);
+/// Scenes of such a call: what is left of it should be seen.
+const LEAK_SCENES: u64 = 32;
+
+pub const CHECKS: &[Check] = &[
+    Check::new(
+        "E15",
+        "two-processes",
+        Level::L2,
+        Scope::Kind(Embedder),
+        "Two processes declare the same parameters and give the same bits for the same calls.",
+        two_processes,
+    ),
+    Check::new(
+        "E16",
+        "generators-are-left-alone",
+        Level::L2,
+        Scope::Kind(Embedder),
+        "libtorch's random generator is after a call where it was before, and has no influence on embeddings.",
+        generators,
+    ),
+    Check::new(
+        "E18",
+        "process-is-left-alone",
+        Level::L1,
+        Scope::Kind(Embedder),
+        "After calls grad mode, threads, processes, open files, environment, working directory, signal handlers, umask, rounding and \
+         libtorch's default kind are as they were.",
+        process_state,
+    ),
+    Check::new(
+        "E22",
+        "nothing-is-left-behind",
+        Level::L2,
+        Scope::Kind(Embedder),
+        "Hundreds of calls leave no handle and less than 256 bytes of memory each behind.",
+        leaks,
+    ),
+    Check::new(
+        "E23",
+        "two-instances-in-two-threads",
+        Level::L2,
+        Scope::Kind(Embedder),
+        "Two instances give, called at the same time in two threads, what each gives alone.",
+        two_threads,
+    ),
+];
+
+/// The hash of what an entry declares and of what comes of some calls.
+pub fn transcript(subject: &mut Subject) -> Result<String, Finding> {
+    let trial = subject.trial(Kind::Float, true)?;
+    let mut hash = Sha256::new();
+    for decl in trial.embedder.params() {
+        hash.update(format!("{decl:?}"));
+    }
+    for first in 0..8 {
+        for output in embed(subject, &trial, &trial.batch(&[first, first + 3, first + 9]))? {
+            hash.update(format!("{:?} {:?}", output.slot, output.tensor.size()));
+            values(&output.tensor).iter().for_each(|value| hash.update(value.to_bits().to_le_bytes()));
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn two_processes(subject: &mut Subject) -> Found {
+    let here = transcript(subject)?;
+    subject.trace("the same in another process");
+    let there = transcript_elsewhere(subject)?;
+    demand!(here == there, "what is declared and embedded differs between two processes: {here} and {there}");
+    Ok(())
+}
+
+fn generators(subject: &mut Subject) -> Found {
+    let trial = subject.trial(Kind::Float, true)?;
+    let batch = trial.batch(&[1, 2, 3]);
+    let draw = || Tensor::rand([8], (Kind::Double, Device::Cpu));
+    tch::manual_seed(11);
+    let undisturbed = values(&draw());
+    let mut first = None;
+    for (seed, training) in [(11, false), (11, true), (12, false)] {
+        tch::manual_seed(seed);
+        subject.trace(format!("forward, training: {training}"));
+        let outputs = trial.embed_with(&batch, &trial.params, training);
+        let outputs = outputs.map_err(|error| Finding::fail(error.to_string()))?;
+        if seed == 11 {
+            demand!(
+                values(&draw()) == undisturbed,
+                "a call with training = {training} draws from libtorch's generator"
+            );
+        }
+        if !training {
+            let first = first.get_or_insert(outputs);
+            if seed == 12 {
+                let again = embed(subject, &trial, &batch)?;
+                same("calls with libtorch's generator seeded differently", first, &again, 0.0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn process_state(subject: &mut Subject) -> Found {
+    let trial = subject.trial(Kind::Float, true)?;
+    let batch = trial.batch(&[1, 2, 3]);
+    probe::take_left_changed();
+    let before = ProcessState::now();
+    for training in [true, false, true] {
+        subject.trace(format!("forward, training: {training}"));
+        let outputs = trial.embed_with(&batch, &trial.params, training);
+        outputs.map_err(|error| Finding::fail(error.to_string()))?;
+    }
+    // These the host sets right itself, so the state is as it was.
+    let left = probe::take_left_changed();
+    demand!(left.is_empty(), "forward left {} changed", left[0]);
+    match before.change(&ProcessState::now()) {
+        Some(change) => Err(Finding::fail(format!("forward changed {change}"))),
+        None => Ok(()),
+    }
+}
+
+fn leaks(subject: &mut Subject) -> Found {
+    let trial = subject.trial(Kind::Float, true)?;
+    let batch = trial.batch(&(0..LEAK_SCENES).collect::<Vec<_>>());
+    let calls = |count: usize| -> Result<(), Finding> {
+        for _ in 0..count {
+            trial.embed(&batch).map_err(|error| Finding::fail(error.to_string()))?;
+        }
+        Ok(())
+    };
+    subject.trace("calls that look for leaks");
+    calls(5)?;
+    let start = Instant::now();
+    calls(20)?;
+    let each = start.elapsed().as_secs_f64() / 20.0;
+    let block = ((LEAK_TIME.as_secs_f64() / each / 10.0) as usize).clamp(5, 300);
+    calls(2 * block)?;
+    let handles = probe::live_handles();
+    let mut held = vec![memory::allocated() as f64];
+    for _ in 0..8 {
+        calls(block)?;
+        held.push(memory::allocated() as f64);
+    }
+    // A plugin with a libtorch of its own makes handles that the host does not see.
+    if *subject.plugin()?.torch() == TorchLink::None {
+        let left = probe::live_handles() - handles;
+        demand!(left == 0, "after {} calls {left} handles more are held than before", 8 * block);
+    }
+    let slope = slope(&held) / block as f64;
+    demand!(slope < LEFT_MAX, "each call leaves {slope:.0} bytes behind");
+    Ok(())
+}
+
+/// The median of the slopes between all pairs (Theil 1950, Sen 1968): a single jump does not count.
+fn slope(values: &[f64]) -> f64 {
+    let mut slopes: Vec<f64> = (0..values.len())
+        .flat_map(|i| (i + 1..values.len()).map(move |j| (values[j] - values[i]) / (j - i) as f64))
+        .collect();
+    slopes.sort_by(f64::total_cmp);
+    slopes[slopes.len() / 2]
+}
+
+fn two_threads(subject: &mut Subject) -> Found {
+    let (one, other) = (subject.trial(Kind::Float, false)?, subject.trial(Kind::Float, false)?);
+    let scenes = [[1, 2, 3], [7, 8, 9]];
+    let alone = [embed(subject, &one, &one.batch(&scenes[0]))?, embed(subject, &other, &other.batch(&scenes[1]))?];
+    subject.trace("two instances in two threads");
+    let run = |trial: Trial, scenes: [u64; 3]| -> Result<Vec<_>, String> {
+        let batch = trial.batch(&scenes);
+        (0..20).map(|_| trial.embed(&batch).map_err(|error| error.to_string())).collect()
+    };
+    let both = std::thread::scope(|scope| {
+        let threads = [scope.spawn(|| run(one, scenes[0])), scope.spawn(|| run(other, scenes[1]))];
+        threads.map(|thread| thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned())))
+    });
+    for (alone, results) in alone.iter().zip(both) {
+        for result in results.map_err(Finding::Fail)? {
+            same("an instance alone and beside another", alone, &result, 0.0)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_is_no_slope() {
+        assert_eq!(slope(&[0.0, 0.0, 0.0, 9e9, 9e9, 9e9, 9e9, 9e9, 9e9]), 0.0);
+        assert_eq!(slope(&[0.0, 2.0, 4.0, 6.0, 8.0]), 2.0);
+    }
+}
