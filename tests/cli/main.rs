@@ -11,6 +11,7 @@ mod embedder_weights;
 mod faults;
 mod frame_buckets;
 mod full_size;
+mod guide;
 mod lora;
 mod native_conformance;
 mod native_ops;

@@ -29,7 +29,7 @@ pub fn run(paths: &Paths) -> Result<(), Failure> {
     println!("languages: the tools are in {} ({:.0} s)", folder.display(), start.elapsed().as_secs_f64());
     plugins::run(paths, plugins::With::Programs)?;
     let mut cargo = process::cargo(paths);
-    cargo.args(["test", "--workspace", "--test", "cli", "--", "plugin_languages"]);
+    cargo.args(["test", "--workspace", "--test", "cli", "--", "plugin_languages", "guide"]);
     cargo.args(["--ignored", "--nocapture", "--test-threads", "1"]).env("PATH", before(&tools));
     cargo.env("OMP_NUM_THREADS", "1");
     process::run(&mut cargo)

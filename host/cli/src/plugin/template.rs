@@ -47,6 +47,10 @@ struct Template {
 fn promises(kind: Kind) -> &'static str {
     match kind {
         Kind::Discretization => "sigma-range = [\"/sigma_min\", \"/sigma_max\"]\n",
+        Kind::Embedder => {
+            "\n[[entry.example]]\nconfig = { n_classes = 10, dim = 8 }\n\
+             inputs = [{ name = \"label\", kind = \"i64\", range = [0, 9] }]\n"
+        }
         _ => "",
     }
 }
