@@ -20,7 +20,7 @@ fn begin(dir: &Path, id: &str, kind: &str) -> std::path::PathBuf {
 }
 
 /// A folder for PATH whose programs are these scripts.
-fn programs(dir: &Path, scripts: &[(&str, String)]) -> std::path::PathBuf {
+pub fn programs(dir: &Path, scripts: &[(&str, String)]) -> std::path::PathBuf {
     let folder = dir.join("programs");
     fs::create_dir_all(&folder).unwrap();
     for (program, script) in scripts {

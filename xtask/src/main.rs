@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod digest;
 mod failure;
+mod languages;
 mod parity;
 mod paths;
 mod plugins;
@@ -62,6 +63,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Build and check plugins in C, JavaScript and Python, whose tools it fetches (about 500 MB, 15 minutes)
+    Languages,
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Anneal { args } => anneal::run(&paths, &args),
         Verb::Bench(bench) => bench.run(&paths),
         Verb::Parity { args } => parity::run(&paths, &args),
+        Verb::Languages => languages::run(&paths),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };

@@ -4,7 +4,7 @@ mod libraries;
 mod component;
 mod install;
 
-pub use component::{encode, is_component};
+pub use component::{encode, is_component, with_world};
 pub use install::{FileError, Files, install, keep_only};
 pub use libraries::{Library, libraries};
 

@@ -1,18 +1,19 @@
-//! `anneal plugin build`: from a crate to a plugin directory that a run accepts.
+//! `anneal plugin build`: from a plugin's sources to a plugin directory that a run accepts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anneal::plugin::native::NativeLibrary;
 use anneal::plugin::wasm::WasmRuntime;
 use anneal::plugin::{Registry, SearchPath, Verdict};
-use anneal_packaging::{FileError, WASM_TARGET, encode, install, is_component, libraries};
+use anneal_packaging::{FileError, encode, install, is_component};
 use clap::Args;
 use serde_json::Value;
 
+use super::compile::compile;
+use super::failed;
+use super::language::Language;
 use super::source::Source;
-use super::{failed, tools};
 use crate::exit::{Exit, Failure};
 
 /// Arguments of `plugin build`.
@@ -30,12 +31,14 @@ impl Build {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
         let source = Source::read(&self.dir)?;
-        tools::check(&source.folder, source.is_wasm)?;
         let library = compile(&source, self.debug)?;
         let mut artifact = fs::read(&library).map_err(|error| unreadable(&library, &error))?;
         if source.is_wasm && !is_component(&artifact) {
             artifact = encode(&artifact).map_err(|problem| {
-                let help = "build it on plugin-api with the feature `wasm`, and let nothing in it need WASI";
+                let help = match source.language {
+                    Language::C => "let it need no more of the C library than memory and mathematics",
+                    _ => "build it on plugin-api with the feature `wasm`, and let nothing in it need WASI",
+                };
                 failed(format!("the module of {} is no component: {problem}", source.id), help)
             })?;
         }
@@ -65,46 +68,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display()))
 }
 
-/// Runs cargo, whose messages the user sees, and finds the library.
-fn compile(source: &Source, debug: bool) -> Result<PathBuf, Failure> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--lib", "--message-format=json-render-diagnostics"]).current_dir(&source.folder);
-    if source.is_wasm {
-        cargo.args(["--target", WASM_TARGET]);
-    }
-    if !debug {
-        cargo.arg("--release");
-    }
-    // A native plugin that uses tch must be built against the libtorch that it will meet here.
-    if let Some(libtorch) = libtorch().filter(|_| !source.is_wasm) {
-        cargo.env("LIBTORCH", libtorch);
-    }
-    let output = cargo
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| failed(format!("cannot run cargo: {error}"), tools::INSTALL_RUST))?;
-    if !output.status.success() {
-        return Err(failed(format!("cargo could not build {}", source.id), "mend what cargo names above"));
-    }
-    let built = libraries(&String::from_utf8_lossy(&output.stdout));
-    let ours = |folder: &Path| fs::canonicalize(folder).is_ok_and(|folder| folder == source.folder);
-    let library = built.into_iter().find(|library| library.is_wasm() == source.is_wasm && ours(&library.folder));
-    let library = library.map(|library| library.file);
-    library.ok_or_else(|| {
-        let help = "write `crate-type = [\"cdylib\", \"rlib\"]` below [lib] in Cargo.toml";
-        failed(format!("cargo built no library of {}", source.id), help)
-    })
-}
-
-/// The folder of the libtorch in this process, if it has the headers too.
-fn libtorch() -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
-    let folder = Path::new(&line[line.find('/')?..]).parent()?.parent()?.to_owned();
-    folder.join("include").is_dir().then_some(folder)
-}
-
 /// What the plugin's code says of itself.
 fn describe(source: &Source, library: &Path, artifact: &[u8]) -> Result<Value, Failure> {
     if !source.is_wasm {
@@ -113,7 +76,9 @@ fn describe(source: &Source, library: &Path, artifact: &[u8]) -> Result<Value, F
     }
     let file = tempfile::NamedTempFile::new().map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
     fs::write(file.path(), artifact).map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
-    Ok(WasmRuntime::new()?.load(&source.id, file.path())?.describe()?)
+    let runtime = WasmRuntime::new()?;
+    let runtime = if source.has_null_wasi() { runtime.with_null_wasi() } else { runtime };
+    Ok(runtime.load(&source.id, file.path())?.describe()?)
 }
 
 /// Finds and loads the plugin `id` in a directory as a run would.

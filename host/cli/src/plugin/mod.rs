@@ -2,9 +2,13 @@
 
 mod tools;
 mod list;
+mod language;
+mod sources;
 mod template;
 mod new;
+mod sdk;
 mod source;
+mod compile;
 mod build;
 mod plot;
 mod call;
@@ -29,10 +33,12 @@ pub enum PluginVerb {
     /// Show a plugin: manifest, entries, settings.
     #[command(after_help = "Example: anneal plugin info anneal.samplers --plugin-dir target/plugins")]
     Info(list::Info),
-    /// Begin a plugin of your own: a crate that builds, with a manifest, tests and a README.
-    #[command(after_help = "Example: anneal plugin new acme.karras --kind discretization")]
+    /// Begin a plugin of your own: sources that build, with a manifest, tests and a README.
+    #[command(after_help = "Examples:
+  anneal plugin new acme.karras --kind discretization
+  anneal plugin new acme.min-snr --kind weighting --lang js")]
     New(new::New),
-    /// Compile a plugin's crate into `dist`, a plugin directory.
+    /// Compile a plugin's sources into `dist`, a plugin directory.
     #[command(after_help = "Example: anneal plugin build && anneal plugin list --plugin-dir dist")]
     Build(build::Build),
     /// Call one function of a WASM entry, print what it returns and what it cost.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::failed;
+use super::language::Language;
 use super::template::{Kind, Names, files};
 use crate::exit::{Exit, Failure};
 
@@ -31,11 +32,6 @@ pub struct New {
     sdk: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
-    Rust,
-}
-
 impl New {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
@@ -47,15 +43,17 @@ impl New {
         }
         let sdk = self.sdk()?;
         let names = Names { id: &self.name, sdk: &sdk };
+        let files = files(self.lang, self.kind, &names)?;
         let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from(names.entry()));
         if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
             let what = format!("{} is not empty", dir.display());
             return Err(Failure::new(Exit::Usage, format!("{what}\nhelp: name another folder with --dir")));
         }
-        match self.lang {
-            Language::Rust => write(&dir, &files(self.kind, &names))?,
-        }
+        write(&dir, &files)?;
         println!("{} is in {}; in there:", self.name, dir.display());
+        if let Some(command) = self.lang.prepare() {
+            println!("  {command}");
+        }
         println!("  anneal plugin build");
         println!("  anneal plugin list --plugin-dir dist");
         Ok(Exit::Done)

@@ -4,22 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anneal_packaging::Files;
-use serde_json::Value;
+use clap::ValueEnum;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::failed;
+use super::language::Language;
 use crate::exit::{Exit, Failure};
 
 /// Files that are handed on with a plugin, where it has them.
 const PAPERS: [&str; 4] = ["README.md", "LICENSE", "LICENSE-MIT", "LICENSE-APACHE"];
 
-/// A folder with a `plugin.toml` and a crate.
+/// A folder with a `plugin.toml` and sources.
 pub struct Source {
     /// The folder, absolute.
     pub folder: PathBuf,
     /// The plugin's id.
     pub id: String,
+    /// What it is written in.
+    pub language: Language,
     /// Whether it runs as a WASM component.
     pub is_wasm: bool,
     manifest: DocumentMut,
@@ -38,7 +42,7 @@ impl Source {
     /// Reads `dir/plugin.toml`.
     ///
     /// # Errors
-    /// When there is no manifest or no crate, or the manifest lacks what is needed to build.
+    /// When there is no manifest or no source, or the manifest lacks what is needed to build.
     pub fn read(dir: &Path) -> Result<Self, Failure> {
         let path = dir.join("plugin.toml");
         let text = fs::read_to_string(&path).map_err(|error| {
@@ -46,9 +50,11 @@ impl Source {
         })?;
         let wrong = |what: &str, help: &str| failed(format!("{}: {what}", path.display()), help);
         let manifest: DocumentMut = text.parse().map_err(|error| wrong(&format!("{error}"), "mend the manifest"))?;
-        if !dir.join("Cargo.toml").is_file() {
-            return Err(failed(format!("{} has no Cargo.toml", dir.display()), "build the folder of a plugin's crate"));
-        }
+        let language = Language::of(dir).ok_or_else(|| {
+            let files = Language::value_variants().iter().map(|language| language.source());
+            let what = format!("{} has none of {}", dir.display(), files.collect::<Vec<_>>().join(", "));
+            failed(what, "build the folder of a plugin's sources")
+        })?;
         let id = manifest.get("id").and_then(Item::as_str).filter(|id| anneal::plugin::is_id(id));
         let id = id.ok_or_else(|| wrong("`id` is not `vendor.name`", "write `id = \"vendor.name\"`"))?.to_owned();
         let native = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -60,7 +66,7 @@ impl Source {
             wrong("it names no artifact that can be built here", &help)
         })?;
         let folder = fs::canonicalize(dir).map_err(|error| wrong(&error.to_string(), "name an existing folder"))?;
-        Ok(Self { folder, id, is_wasm: artifact.0 == "wasm", manifest, artifact })
+        Ok(Self { folder, id, language, is_wasm: artifact.0 == "wasm", manifest, artifact })
     }
 
     /// What the manifest lists, where each entry has a name, a kind and a schema.
@@ -70,6 +76,27 @@ impl Source {
         tables.filter_map(move |table| {
             Some(Entry { name: text(table, "name")?, kind: text(table, "kind")?, schema: text(table, "schema")? })
         })
+    }
+
+    /// Whether the manifest asks for a WASI with nothing behind it.
+    pub fn has_null_wasi(&self) -> bool {
+        let wasi = self.manifest.get("capabilities").and_then(|table| table.get("wasi"));
+        wasi.and_then(Item::as_str) == Some("null")
+    }
+
+    /// What a plugin tells about itself whose code does not: the entries of the manifest, with their schema files.
+    ///
+    /// # Errors
+    /// When a schema cannot be read.
+    pub fn descriptor(&self, sdk: &str) -> Result<Value, Failure> {
+        let entries = self.entries().map(|Entry { name, kind, schema }| {
+            let path = self.folder.join(&schema);
+            let text = fs::read(&path).map_err(|error| no_schema(&path, &error))?;
+            let schema: Value = serde_json::from_slice(&text)
+                .map_err(|error| failed(format!("{}: {error}", path.display()), "mend the JSON"))?;
+            Ok(json!({ "name": name, "kind": kind, "schema": schema }))
+        });
+        Ok(json!({ "sdk": sdk, "entries": entries.collect::<Result<Vec<_>, Failure>>()? }))
     }
 
     /// Makes the schema files those of what the built plugin describes, and returns the paths of those that changed. The
@@ -111,9 +138,7 @@ impl Source {
         let mut files = Files::new();
         for Entry { schema, .. } in self.entries() {
             let path = self.folder.join(&schema);
-            let bytes = fs::read(&path).map_err(|error| {
-                failed(format!("cannot read {}: {error}", path.display()), "write the schema of the entry's settings")
-            })?;
+            let bytes = fs::read(&path).map_err(|error| no_schema(&path, &error))?;
             files.insert(PathBuf::from(schema), bytes);
         }
         for paper in PAPERS {
@@ -125,4 +150,8 @@ impl Source {
         files.insert(PathBuf::from(path), artifact);
         Ok(files)
     }
+}
+
+fn no_schema(path: &Path, error: &std::io::Error) -> Failure {
+    failed(format!("cannot read {}: {error}", path.display()), "write the schema of the entry's settings")
 }

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::language::Language;
+use super::sources;
+use crate::exit::{Exit, Failure};
+
 /// What a new plugin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -23,10 +27,14 @@ pub enum Kind {
     Embedder,
 }
 
+/// The version of componentize-qjs that a new plugin asks for.
+const COMPONENTIZE_QJS: &str = "0.4.5";
+/// The version of componentize-py that a new plugin asks for.
+const COMPONENTIZE_PY: &str = "0.25.1";
+
 /// What differs between kinds.
 struct Template {
     kind: &'static str,
-    lib: &'static str,
     schema: &'static str,
     description: &'static str,
     /// Arguments of `anneal plugin call` after the entry, for kinds that it can call.
@@ -39,6 +47,10 @@ struct Template {
 fn promises(kind: Kind) -> &'static str {
     match kind {
         Kind::Discretization => "sigma-range = [\"/sigma_min\", \"/sigma_max\"]\n",
+        Kind::Embedder => {
+            "\n[[entry.example]]\nconfig = { n_classes = 10, dim = 8 }\n\
+             inputs = [{ name = \"label\", kind = \"i64\", range = [0, 9] }]\n"
+        }
         _ => "",
     }
 }
@@ -47,7 +59,6 @@ macro_rules! template {
     ($kind:literal, $description:literal, $call:expr, $config:literal) => {
         Template {
             kind: $kind,
-            lib: include_str!(concat!("../../templates/rust/", $kind, ".rs")),
             schema: include_str!(concat!("../../templates/schema/", $kind, ".json")),
             description: $description,
             call: $call,
@@ -124,24 +135,36 @@ impl Names<'_> {
         self.id.rsplit('.').next().unwrap_or(self.id)
     }
 
-    /// The crate's name.
+    /// The name of the package: the id without its dots.
     pub fn package(&self) -> String {
         self.id.replace('.', "-")
     }
 }
 
 /// The files of a plugin of `kind`, by path below its folder.
-pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
+///
+/// # Errors
+/// When a plugin of that kind cannot be written in that language.
+pub fn files(language: Language, kind: Kind, names: &Names<'_>) -> Result<Vec<(PathBuf, String)>, Failure> {
     let template = kind.template();
+    let files = sources::files(language, template.kind, kind.is_wasm()).ok_or_else(|| {
+        let has = |other: &&Language| sources::files(**other, template.kind, kind.is_wasm()).is_some();
+        let others = Language::value_variants().iter().filter(has);
+        let others: Vec<String> = others.map(|other| format!("--lang {}", other.word())).collect();
+        let what = format!("there is no template of the kind `{}` in {language}", template.kind);
+        Failure::new(Exit::Usage, format!("{what}\nhelp: write it with {}", others.join(" or ")))
+    })?;
     let call = template.call.map_or_else(String::new, |call| {
         let call = format!("    anneal plugin call {{{{id}}}}/{{{{entry}}}} {call} --plugin-dir dist");
         format!("One function of it, called as the host does:\n\n{call}\n\n")
     });
+    let package = names.package();
     let fill = |text: &str| {
         // These hold further names, so they come first.
         let text = text.replace("{{call}}\n", &call).replace("{{config}}", template.config);
-        let text = text.replace("{{promises}}", promises(kind));
-        let package = names.package();
+        let text = text
+            .replace("{{promises}}", promises(kind))
+            .replace("{{building}}", sources::building(language, kind.is_wasm()));
         [
             ("description", template.description),
             ("kind", template.kind),
@@ -149,30 +172,27 @@ pub fn files(kind: Kind, names: &Names<'_>) -> Vec<(PathBuf, String)> {
             ("entry", names.entry()),
             ("package", &package),
             ("library", &package.replace('-', "_")),
+            ("prefix", &names.entry().replace('-', "_")),
             ("sdk", names.sdk),
             ("arch", std::env::consts::ARCH),
+            ("componentize_qjs", COMPONENTIZE_QJS),
+            ("componentize_py", COMPONENTIZE_PY),
         ]
         .iter()
         .fold(text, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
     };
-    let (cargo, manifest) = match kind.is_wasm() {
-        true => (include_str!("../../templates/Cargo-wasm.toml"), include_str!("../../templates/plugin-wasm.toml")),
-        false => {
-            (include_str!("../../templates/Cargo-native.toml"), include_str!("../../templates/plugin-native.toml"))
-        }
+    let manifest = match kind.is_wasm() {
+        true => include_str!("../../templates/plugin-wasm.toml"),
+        false => include_str!("../../templates/plugin-native.toml"),
     };
     let schema = format!("schema/{}.json", names.entry());
-    [
-        ("Cargo.toml", cargo),
+    let shared = [
         ("plugin.toml", manifest),
-        ("src/lib.rs", template.lib),
         (schema.as_str(), template.schema),
         ("README.md", include_str!("../../templates/README.md")),
         (".gitignore", include_str!("../../templates/gitignore")),
-    ]
-    .into_iter()
-    .map(|(path, text)| (PathBuf::from(path), fill(text)))
-    .collect()
+    ];
+    Ok(files.into_iter().chain(shared).map(|(path, text)| (PathBuf::from(path), fill(text))).collect())
 }
 
 #[cfg(test)]
@@ -180,20 +200,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_filled_in_and_the_manifests_are_tables() {
-        let names = Names { id: "acme-labs.fine.karras", sdk: "path = \"sdk\"" };
-        for kind in Kind::value_variants() {
-            for (path, text) in files(*kind, &names) {
+    fn every_name_is_filled_in_and_what_has_a_format_keeps_it() {
+        let names = Names { id: "acme-labs.fine.my-karras", sdk: "path = \"sdk\"" };
+        let mut templates = 0;
+        for (language, kind) in Language::value_variants()
+            .iter()
+            .flat_map(|language| Kind::value_variants().iter().map(move |kind| (*language, *kind)))
+        {
+            let Ok(files) = files(language, kind, &names) else { continue };
+            templates += 1;
+            assert!(files.iter().any(|(path, _)| path == &PathBuf::from(language.source())), "{language} {kind:?}");
+            for (path, text) in files {
                 assert!(!text.contains("{{"), "{kind:?}, {}: {text}", path.display());
-                if path.extension().is_some_and(|extension| extension == "toml") {
-                    text.parse::<toml::Table>().unwrap_or_else(|error| panic!("{kind:?}, {}: {error}", path.display()));
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("toml") => drop(text.parse::<toml::Table>().unwrap()),
+                    Some("json") => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+                    _ => {}
                 }
             }
         }
-        let files = files(Kind::Weighting, &names);
+        assert_eq!(templates, 7 + 6 + 5 + 6);
+    }
+
+    #[test]
+    fn names_are_those_of_the_plugin() {
+        let names = Names { id: "acme-labs.fine.karras", sdk: "path = \"sdk\"" };
+        let files = files(Language::Rust, Kind::Weighting, &names).unwrap();
         let text = |name: &str| &files.iter().find(|(path, _)| path == &PathBuf::from(name)).unwrap().1;
         assert!(text("plugin.toml").contains("path = \"acme_labs_fine_karras.wasm\""));
         assert!(text("src/lib.rs").contains("weighting \"karras\" => Settings"));
         assert!(text("README.md").contains("call acme-labs.fine.karras/karras weights"));
+    }
+
+    #[test]
+    fn a_kind_without_a_template_names_the_languages_that_have_one() {
+        let names = Names { id: "acme.solver", sdk: "" };
+        let refused = |language, kind| files(language, kind, &names).err().unwrap().message;
+        assert!(refused(Language::Js, Kind::Sampler).ends_with("help: write it with --lang rust or --lang python"));
+        assert!(refused(Language::Js, Kind::Embedder).ends_with("help: write it with --lang rust or --lang c"));
     }
 }

@@ -1,6 +1,6 @@
 //! The programs that authors of plugins need, and what to do when one is missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anneal_packaging::WASM_TARGET;
@@ -13,6 +13,18 @@ pub fn version(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A program in `inside`, a folder below a plugin's, or on PATH, if it can be started with `argument`.
+pub fn found(folder: &Path, inside: &str, program: &str, argument: &str) -> Option<PathBuf> {
+    let own = folder.join(inside).join(program);
+    [own, PathBuf::from(program)].into_iter().find(|program| runs(Command::new(program).arg(argument)))
+}
+
+/// Whether a command can be started and ends well.
+pub fn runs(command: &mut Command) -> bool {
+    let ended = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|status| status.success())
 }
 
 /// Whether the toolchain that is used in `folder` has the standard library for WASM.

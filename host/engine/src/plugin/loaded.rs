@@ -207,6 +207,7 @@ pub(super) fn component(found: &Found, runtime: &WasmRuntime) -> Result<WasmPlug
     let mismatch =
         |reason: String| PluginError::Mismatch { path: found.folder.join("plugin.toml"), reason }.of_component(id);
     let path = found.artifact(Runtime::Wasm).ok_or_else(|| mismatch("has no wasm artifact".to_owned()))?;
+    let runtime = if found.manifest.has_null_wasi { runtime.clone().with_null_wasi() } else { runtime.clone() };
     let mut plugin = runtime.load(id, &path)?;
     if let Some(mib) = found.manifest.memory_mib {
         plugin = plugin.with_memory_mib(mib);

@@ -122,6 +122,8 @@ pub struct Manifest {
     pub torch: TorchLink,
     /// Linear memory that its WASM part asks for, if more than the host gives unasked.
     pub memory_mib: Option<u32>,
+    /// Whether its WASM part may import WASI, and get one with nothing behind it.
+    pub has_null_wasi: bool,
     /// What it offers.
     pub entries: Vec<ManifestEntry>,
 }
@@ -213,7 +215,7 @@ fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
     check_api(&raw.api, faults);
     let artifacts = artifacts(&raw.artifact, &raw.entry, faults);
     let torch = torch(raw.torch, faults);
-    let memory_mib = capabilities(raw.capabilities, faults);
+    let (memory_mib, has_null_wasi) = capabilities(raw.capabilities, faults);
     check_entries(&raw.entry, faults);
     Some(Manifest {
         id: raw.id.into_inner(),
@@ -225,6 +227,7 @@ fn checked(raw: Raw, faults: &mut Faults<'_>) -> Option<Manifest> {
         artifacts,
         torch,
         memory_mib,
+        has_null_wasi,
         entries: raw.entry.into_iter().map(Spanned::into_inner).collect(),
     })
 }
@@ -333,23 +336,20 @@ fn torch(raw: Option<RawTorch>, faults: &mut Faults<'_>) -> TorchLink {
     }
 }
 
-/// The memory that is asked for; plugins get no WASI.
-fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> Option<u32> {
-    if let Some(wasi) = raw.wasi.filter(|wasi| wasi.get_ref() != "none") {
-        let message = format!("is `{}`; plugins get no WASI", wasi.get_ref());
-        faults.add(
-            wasi.span(),
-            "capabilities.wasi",
-            message,
-            "write `none`, and build for wasm32-unknown-unknown".to_owned(),
-        );
+/// The memory that is asked for, and whether a WASI with nothing behind it is.
+fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> (Option<u32>, bool) {
+    let wasi = raw.wasi.as_ref().map_or("none", |wasi| wasi.get_ref());
+    if let Some(span) = raw.wasi.as_ref().map(Spanned::span).filter(|_| !["none", "null"].contains(&wasi)) {
+        let help = "write `none`, or `null` for one without files, network, time or randomness".to_owned();
+        faults.add(span, "capabilities.wasi", format!("is `{wasi}`, which plugins do not get"), help);
     }
-    let memory = raw.memory_mib?;
+    let has_null_wasi = wasi == "null";
+    let Some(memory) = raw.memory_mib else { return (None, has_null_wasi) };
     if !(1..=MEMORY_MIB_MAX).contains(memory.get_ref()) {
         let message = format!("is {}", memory.get_ref());
         faults.add(memory.span(), "capabilities.memory-mib", message, format!("write 1 to {MEMORY_MIB_MAX}"));
     }
-    Some(memory.into_inner())
+    (Some(memory.into_inner()), has_null_wasi)
 }
 
 fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {

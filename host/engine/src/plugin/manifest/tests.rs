@@ -66,7 +66,11 @@ fn each_fault_has_its_place_and_remedy() {
         ("\"discretization\"", "\"embedder\"", "which `karras` (embedder) runs from"),
         ("name = \"karras\"", "name = \"Karras\"", "`Karras` is no name of an entry"),
         ("[x-shop]", "[torch]\nlink = \"stable\"\n[x-shop]", "`stable` is no way to link"),
-        ("[x-shop]", "[capabilities]\nwasi = \"null\"\n[x-shop]", "capabilities.wasi: is `null`; plugins get no WASI"),
+        (
+            "[x-shop]",
+            "[capabilities]\nwasi = \"full\"\n[x-shop]",
+            "capabilities.wasi: is `full`, which plugins do not get",
+        ),
         (
             "[x-shop]",
             "[capabilities]\nmemory-mib = 4096\n[x-shop]",

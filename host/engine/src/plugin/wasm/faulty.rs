@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use plugin_api::wasm::worlds;
 use tempfile::TempDir;
+use wit_bindgen_core::wit_parser::Resolve;
+use wit_component::{ComponentEncoder, StringEncoding};
 
 use super::{WasmPlugin, WasmRuntime};
 use crate::error::ComponentError;
@@ -120,9 +122,14 @@ impl Workshop {
 /// A core module as a component of a world.
 fn component(wat: &str, world: &[u8]) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
-    let name = b"component-type:faulty";
+    carry(&mut module, "component-type:faulty", world);
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}
+
+/// Adds an encoded world to a module.
+fn carry(module: &mut Vec<u8>, name: &str, world: &[u8]) {
     let mut section = vec![name.len() as u8];
-    section.extend_from_slice(name);
+    section.extend_from_slice(name.as_bytes());
     section.extend_from_slice(world);
     module.push(0);
     // The section's length, in the variable-length form of five bytes.
@@ -130,5 +137,71 @@ fn component(wat: &str, world: &[u8]) -> Vec<u8> {
     module.extend((0..4).map(|i| 0x80 | (length >> (7 * i)) as u8 & 0x7f));
     module.push((length >> 28) as u8);
     module.extend(section);
-    wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}
+
+/// As much of WASI as the test's component imports, in its own words.
+const WASI: &str = "
+package test:wasi;
+world imports {
+    import wasi:cli/environment@0.2.6;
+    import wasi:cli/stdout@0.2.6;
+    import wasi:clocks/monotonic-clock@0.2.6;
+    import wasi:io/streams@0.2.6;
+    import wasi:random/random@0.2.6;
+    import wasi:sockets/instance-network@0.2.6;
+}
+package wasi:cli@0.2.6 {
+    interface environment { get-environment: func() -> list<tuple<string, string>>; }
+    interface stdout { use wasi:io/streams@0.2.6.{output-stream}; get-stdout: func() -> output-stream; }
+}
+package wasi:clocks@0.2.6 { interface monotonic-clock { now: func() -> u64; } }
+package wasi:io@0.2.6 {
+    interface streams {
+        variant stream-error { last-operation-failed(string), closed }
+        resource output-stream {
+            blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+        }
+    }
+}
+package wasi:random@0.2.6 { interface random { get-random-u64: func() -> u64; } }
+package wasi:sockets@0.2.6 { interface instance-network { resource network; instance-network: func() -> network; } }
+";
+
+impl Workshop {
+    /// A discretization that imports WASI: `$now`, `$draw`, `$environment`, `$print`, `$network`.
+    pub fn with_wasi(&self, sigmas: &str, has_null_wasi: bool) -> Result<WasmPlugin, ComponentError> {
+        let wat = format!(
+            r#"(module
+            (import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $now (result i64)))
+            (import "wasi:random/random@0.2.6" "get-random-u64" (func $draw (result i64)))
+            (import "wasi:cli/environment@0.2.6" "get-environment" (func $environment (param i32)))
+            (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
+            (import "wasi:sockets/instance-network@0.2.6" "instance-network" (func $network (result i32)))
+            (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush"
+              (func $write (param i32 i32 i32 i32)))
+            (import "wasi:io/streams@0.2.6" "[resource-drop]output-stream" (func $drop (param i32)))
+            {COMMON}
+            ;; the text at 128, and an end of line
+            (func $print (local $stream i32)
+              (i32.store8 (i32.const 161) (i32.const 10))
+              (local.set $stream (call $stdout))
+              (call $write (local.get $stream) (i32.const 128) (i32.const 34) (i32.const 96))
+              (call $drop (local.get $stream)))
+            (func (export "anneal:plugin/lifecycle@1.0.0#init") (param i32 i32 i32 i32) (result i32)
+              (call $ok (i32.const 0) (i32.const 0)))
+            (func (export "anneal:plugin/discretization@1.0.0#sigmas") (param $n i32) (result i32)
+              {sigmas}))"#
+        );
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("wasi.wit", WASI).unwrap();
+        let world = resolve.select_world(&[package], Some("imports")).unwrap();
+        let imports = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
+        let mut module = wat::parse_str(&wat).unwrap();
+        carry(&mut module, "component-type:wasi", &imports);
+        carry(&mut module, "component-type:faulty", worlds::DISCRETIZATION);
+        let component = ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap();
+        let runtime = self.runtime.clone();
+        let runtime = if has_null_wasi { runtime.with_null_wasi() } else { runtime };
+        runtime.load("acme.faulty", &self.write(&component))
+    }
 }

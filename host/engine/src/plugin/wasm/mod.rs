@@ -1,7 +1,7 @@
 //! WASM plugins: components compiled once, run within limits, and believed only after their results are checked.
 //!
 //! A plugin is a pure function of its inputs: the host makes every draw and holds every tensor, and a component can
-//! import nothing but the interfaces of `anneal:plugin`.
+//! import nothing but the interfaces of `anneal:plugin`, and, where its manifest asks for it, a WASI with nothing behind it.
 
 mod ask;
 mod bindings;
@@ -11,6 +11,7 @@ mod contract;
 mod entry;
 mod imports;
 mod limits;
+mod null_wasi;
 mod report;
 mod runtime;
 mod sampler;

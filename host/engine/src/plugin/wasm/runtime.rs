@@ -11,6 +11,7 @@ use super::bindings::anneal::plugin::{log, tensors, types};
 use super::cache::CodeCache;
 use super::component::WasmPlugin;
 use super::limits::{COMPONENT_BYTES, STACK_BYTES, TICK};
+use super::null_wasi;
 use super::state::HostState;
 use crate::error::{ComponentError, ErrorCode};
 
@@ -23,6 +24,7 @@ pub struct WasmRuntime {
     engine: Engine,
     linker: Arc<Linker<HostState>>,
     cache: Option<CodeCache>,
+    has_null_wasi: bool,
 }
 
 impl WasmRuntime {
@@ -52,13 +54,20 @@ impl WasmRuntime {
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         tensors::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         start_clock(&engine)?;
-        Ok(Self { engine, linker: Arc::new(linker), cache: None })
+        Ok(Self { engine, linker: Arc::new(linker), cache: None, has_null_wasi: false })
     }
 
     /// The same, with compiled code kept for the next run.
     #[must_use]
     pub fn with_cache(self, cache: Option<CodeCache>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// The same, for plugins whose manifest asks for a WASI with nothing behind it: no files, arguments, environment or
+    /// network, a clock that counts its readings, the same random numbers in every instance, output to the log.
+    #[must_use]
+    pub fn with_null_wasi(self) -> Self {
+        Self { has_null_wasi: true, ..self }
     }
 
     /// Compiles the component at `path`, for a plugin that messages call `id`. Nothing of it runs yet.
@@ -78,8 +87,13 @@ impl WasmRuntime {
         };
         let component =
             compiled.map_err(|error| invalid(format!("{} is no component: {}", path.display(), error.root_cause())))?;
-        check_imports(&component, &self.engine).map_err(invalid)?;
-        let ready = self.linker.instantiate_pre(&component).map_err(|error| invalid(format!("{error:#}")))?;
+        check_imports(&component, &self.engine, self.has_null_wasi).map_err(invalid)?;
+        let mut linker = self.linker.clone();
+        if self.has_null_wasi {
+            null_wasi::link(Arc::make_mut(&mut linker), &component, &self.engine)
+                .map_err(|error| invalid(format!("{error:#}")))?;
+        }
+        let ready = linker.instantiate_pre(&component).map_err(|error| invalid(format!("{error:#}")))?;
         Ok(WasmPlugin::new(id, ready))
     }
 }
@@ -99,16 +113,19 @@ fn start_clock(engine: &Engine) -> Result<(), ComponentError> {
 }
 
 /// Refuses imports by name before the linker does, with what to do about them.
-fn check_imports(component: &Component, engine: &Engine) -> Result<(), String> {
+fn check_imports(component: &Component, engine: &Engine, has_null_wasi: bool) -> Result<(), String> {
     let ty = component.component_type();
-    let names: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let is_served = |name: &str| has_null_wasi && null_wasi::is_wasi(name);
+    let imports = ty.imports(engine).map(|(name, _)| name.to_owned());
+    let names: Vec<String> = imports.filter(|name| !is_served(name)).collect();
     let foreign: Vec<&str> =
         names.iter().map(String::as_str).filter(|name| !name.starts_with("anneal:plugin/")).collect();
     if !foreign.is_empty() {
-        let wasi = foreign.iter().any(|name| name.starts_with("wasi:"));
+        let wasi = foreign.iter().any(|name| null_wasi::is_wasi(name));
         let remedy = if wasi {
-            "\nhelp: a plugin gets no WASI; build for wasm32-unknown-unknown, or give componentize-py and \
-             componentize-qjs `--stub-wasi`, and componentize-js `-d stdio random clocks http fetch-event`"
+            "\nhelp: a plugin gets no WASI unasked; build for wasm32-unknown-unknown, give componentize-py and \
+             componentize-qjs `--stub-wasi`, or write `wasi = \"null\"` below [capabilities] in plugin.toml, for one \
+             without files, network, time or randomness"
         } else {
             "\nhelp: a plugin may import interfaces of anneal:plugin only"
         };

@@ -6,6 +6,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::bindings::anneal::plugin::log::Level;
 use super::limits::{Clock, GUEST_TIME, Memory};
+use super::null_wasi::NullWasi;
 use super::session::{Job, Session};
 
 /// Lines a plugin may log in a second.
@@ -20,6 +21,8 @@ pub struct HostState {
     pub memory: Memory,
     pub clock: Clock,
     pub log: Log,
+    /// What the guest has of WASI, if it may import it.
+    pub wasi: NullWasi,
     /// Where requests go while a sampler runs.
     pub session: Option<Sender<Job>>,
 }
@@ -27,7 +30,8 @@ pub struct HostState {
 impl HostState {
     pub fn new(component: String, memory_mib: u32) -> Self {
         let log = Log { second: Instant::now(), lines: 0, suppressed: 0, last_error: None };
-        Self { component, memory: Memory::new(memory_mib), clock: Clock::new(GUEST_TIME), log, session: None }
+        let (memory, clock) = (Memory::new(memory_mib), Clock::new(GUEST_TIME));
+        Self { component, memory, clock, log, wasi: NullWasi::default(), session: None }
     }
 
     /// Readies the state for a call.

@@ -253,3 +253,40 @@ fn a_model_that_panics_unwinds_to_the_caller() {
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug of ours"));
 }
+
+/// Sigmas that are a million less the readings of the clock, and 500,000 where the environment is empty.
+const READ_WASI: &str = r#"
+    (f64.store (i32.const 4096) (f64.sub (f64.const 1000000) (f64.convert_i64_u (call $now))))
+    (f64.store (i32.const 4104) (f64.sub (f64.const 1000000) (f64.convert_i64_u (call $now))))
+    (call $environment (i32.const 96))
+    (f64.store (i32.const 4112) (f64.const 500000))
+    (if (i32.load (i32.const 100)) (then (unreachable)))
+    (if (i64.eq (call $draw) (call $draw)) (then (unreachable)))
+    (call $print)"#;
+
+#[test]
+fn wasi_that_is_asked_for_has_nothing_behind_it_and_is_the_same_in_every_instance() {
+    let workshop = Workshop::new();
+    let plugin = workshop.with_wasi(&format!("{READ_WASI} {RETURN_THREE}"), true).unwrap();
+    for _ in 0..2 {
+        let mut grid = plugin.discretization("entry", &Map::new()).unwrap();
+        assert_eq!(grid.sigmas(3).unwrap(), [1e6, 999_000.0, 500_000.0]);
+        assert_eq!(grid.sigmas(3).unwrap(), [998_000.0, 997_000.0, 500_000.0]);
+    }
+    // The first random number of an instance, which no other machine or run changes.
+    let first = "(f64.store (i32.const 4096) (f64.convert_i64_u (call $draw)))
+        (f64.store (i32.const 4104) (f64.const 2)) (f64.store (i32.const 4112) (f64.const 1))";
+    let plugin = workshop.with_wasi(&format!("{first} {RETURN_THREE}"), true).unwrap();
+    let drawn = plugin.discretization("entry", &Map::new()).unwrap().sigmas(3).unwrap()[0];
+    assert_eq!(drawn, 0xe220_a839_7b1d_cdaf_u64 as f64);
+}
+
+#[test]
+fn wasi_stops_a_plugin_that_asks_it_for_more_and_is_refused_unasked() {
+    let workshop = Workshop::new();
+    let plugin = workshop.with_wasi("(drop (call $network)) (unreachable)", true).unwrap();
+    let error = plugin.discretization("entry", &Map::new()).unwrap().sigmas(3).unwrap_err();
+    assert!(error.message.contains("called instance-network of wasi:sockets/instance-network"), "{error}");
+    let refused = workshop.with_wasi("(unreachable)", false).err().unwrap().to_string();
+    assert!(refused.contains("imports wasi:") && refused.contains("`wasi = \"null\"`"), "{refused}");
+}
