@@ -67,7 +67,9 @@ fn a_run_contains_every_saboteur() {
     for good in ["good-grid", "good-rate", "good-sampling", "good-scale", "good-solver", "good-weight"] {
         assert!(ended(0, good), "{good}: {ends:#?}");
     }
-    for bad in ["loops", "panics", "eats-memory", "recurses", "init-loops", "one-too-few", "negative-weight", "asks-for-ever"] {
+    for bad in
+        ["loops", "panics", "eats-memory", "recurses", "init-loops", "one-too-few", "negative-weight", "asks-for-ever"]
+    {
         assert!(ended(4, bad), "{bad}: {ends:#?}");
     }
 }

@@ -192,7 +192,8 @@ fn faults_of_libraries_are_found_and_nothing_else_is_blamed() {
         .zip(meant)
         .filter_map(|(plugin, meant)| {
             let results = plugin["results"].as_array().unwrap();
-            let failed = results.iter().filter(|result| !["pass", "skip"].contains(&result["status"].as_str().unwrap()));
+            let failed =
+                results.iter().filter(|result| !["pass", "skip"].contains(&result["status"].as_str().unwrap()));
             let found: Vec<&str> = failed.clone().map(|result| result["id"].as_str().unwrap()).collect();
             let said: Vec<&str> = failed.map(|result| result["message"].as_str().unwrap()).collect();
             (found != meant).then(|| format!("{}: {found:?}, meant are {meant:?}: {said:?}", plugin["id"]))
