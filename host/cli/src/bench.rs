@@ -21,6 +21,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::bench_ops::Ops;
+use crate::bench_roles::Roles;
 use crate::exit::{Exit, Failure};
 
 /// Measure speed and memory.
@@ -32,6 +33,9 @@ pub enum Bench {
     /// Time an operation as a native plugin calls it, beside a direct call, and calls of embedders. Prints one JSON line.
     #[command(after_help = "Example: anneal bench ops --embedder class --plugin-dir target/plugins")]
     Ops(Ops),
+    /// Time components: compiling, starting, and a call for 1, 16 and 1000 numbers. Prints a JSON line for each kind.
+    #[command(after_help = "Example: anneal bench roles target/plugins/*")]
+    Roles(Roles),
 }
 
 /// Arguments of `bench step`.
@@ -150,6 +154,7 @@ impl Bench {
         match self {
             Bench::Step(step) => step.run(),
             Bench::Ops(ops) => ops.run(),
+            Bench::Roles(roles) => roles.run(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bench_ops;
+mod bench_roles;
 mod checkpoint;
 mod config;
 mod data;

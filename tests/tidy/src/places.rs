@@ -20,8 +20,8 @@ const UNSAFE: [&str; 8] = [
 /// Who may print: commands a person runs.
 const PRINTING: [&str; 3] = ["host/cli/", "xtask/", "tests/parity/main.rs"];
 
-/// Who may read the environment.
-const ENVIRONMENT: [&str; 1] = ["host/engine/src/config/"];
+/// Who may read the environment: the config, and what is given to authors of plugins.
+const ENVIRONMENT: [&str; 2] = ["host/engine/src/config/", "host/cli/templates/"];
 
 /// `unsafe` stays where its invariants are.
 pub fn unsafe_stays_in_its_places(repository: &Repository) -> Vec<Finding> {
