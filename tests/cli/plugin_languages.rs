@@ -241,3 +241,46 @@ fn zig_builds_what_clang_builds() {
     let with_clang = bits(&call("acme.zig/zig", &["sigmas", "1000"], folder.join("dist").to_str().unwrap()));
     assert!(with_zig == with_clang);
 }
+
+#[test]
+#[ignore = "needs the tools of all languages: cargo xtask languages"]
+fn what_interpreters_ask_of_wasi_has_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    for (lang, file, print) in [("js", "plugin.js", "console.log"), ("python", "plugin.py", "print")] {
+        let id = format!("acme.{lang}-open");
+        let folder = begin(dir.path(), &id, "weighting", lang);
+        let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
+        let asked = manifest.replace("[[entry]]", "[capabilities]\nwasi = \"null\"\n\n[[entry]]");
+        fs::write(folder.join("plugin.toml"), asked).unwrap();
+        let source = fs::read_to_string(folder.join("src").join(file)).unwrap();
+        let source = match lang {
+            "js" => source.replace(
+                "    this.gamma = gamma;",
+                &format!("    {print}(\"gamma\", gamma);\n    this.gamma = gamma;"),
+            ),
+            _ => source.replace(
+                "        self.gamma = ",
+                &format!("        {print}(\"gamma\", settings)\n        self.gamma = "),
+            ),
+        };
+        assert!(source.contains(print));
+        fs::write(folder.join("src").join(file), source).unwrap();
+        anneal(&["plugin", "build", folder.to_str().unwrap()]).succeeds();
+        let dist = folder.join("dist");
+        assert_eq!(call(&format!("{id}/{lang}-open"), &["weights", "2"], dist.to_str().unwrap())["values"][0], 0.25);
+        anneal(&["plugin", "check", dist.join(&id).to_str().unwrap(), "--timeout-scale", "4"]).succeeds();
+        // Without its manifest's word the same component is refused.
+        let built = fs::read_to_string(dist.join(&id).join("plugin.toml")).unwrap();
+        fs::write(dist.join(&id).join("plugin.toml"), built.replace("wasi = \"null\"", "wasi = \"none\"")).unwrap();
+        let refused = anneal(&[
+            "plugin",
+            "call",
+            &format!("{id}/{lang}-open"),
+            "weights",
+            "2",
+            "--plugin-dir",
+            dist.to_str().unwrap(),
+        ]);
+        refused.fails(4, &["imports wasi:", "wasi = \"null\""]);
+    }
+}
