@@ -46,6 +46,8 @@ pub struct Place {
 impl Place {
     /// The CPU.
     pub const CPU: Self = Self { device_type: 0, device_index: -1 };
+    /// Nowhere: tensors have shapes and no values.
+    pub const META: Self = Self { device_type: 14, device_index: -1 };
 }
 
 /// What a tensor is, without its values. The arrays live as long as the tensor and are not changed by reading it.

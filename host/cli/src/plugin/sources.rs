@@ -32,7 +32,11 @@ pub fn files(language: Language, kind: &str, is_wasm: bool) -> Option<Vec<(&'sta
                 true => include_str!("../../templates/Cargo-wasm.toml"),
                 false => include_str!("../../templates/Cargo-native.toml"),
             };
-            vec![("Cargo.toml", cargo), ("src/lib.rs", of(RUST)?)]
+            let mut files = vec![("Cargo.toml", cargo), ("src/lib.rs", of(RUST)?)];
+            if !is_wasm {
+                files.push(("build.rs", include_str!("../../templates/rust/build.rs")));
+            }
+            files
         }
         Language::C => vec![("src/plugin.c", of(C)?)],
         Language::Js => vec![

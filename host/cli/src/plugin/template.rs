@@ -48,7 +48,7 @@ fn promises(kind: Kind) -> &'static str {
     match kind {
         Kind::Discretization => "sigma-range = [\"/sigma_min\", \"/sigma_max\"]\n",
         Kind::Embedder => {
-            "\n[[entry.example]]\nconfig = { n_classes = 10, dim = 8 }\n\
+            "\n# What `check` tries it with.\n[[entry.example]]\nconfig = { n_classes = 10, dim = 8 }\n\
              inputs = [{ name = \"label\", kind = \"i64\", range = [0, 9] }]\n"
         }
         _ => "",

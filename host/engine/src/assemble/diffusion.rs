@@ -74,6 +74,7 @@ impl Project<RunConfig> {
     pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
         let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
+        self.dry_run(&preview)?;
         let loss = self.loss(device)?;
         let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };

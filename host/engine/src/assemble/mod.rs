@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod device;
 mod diffusion;
+mod dry_run;
 mod embedder_weights;
 mod evaluate;
 mod first_stage;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use std::path::PathBuf;
+
 use super::*;
 use crate::plugin::manifest::Manifest;
 

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
 use anneal_torch::dispatch::Place;
+use anneal_torch::tensor::empty_meta;
 use plugin_api::abi::{self, Status, Str, status};
 use tch::Tensor;
 
@@ -89,7 +90,10 @@ impl Context {
         let lent = call.running.as_ref().filter(|running| running.thread == std::thread::current().id());
         let drawn = match lent {
             // SAFETY: the draws are lent until `Lent` is dropped, which needs this lock, and this is their thread.
-            Some(lent) => unsafe { &mut *lent.draws }.normal(purpose, shape).map_err(|error| error.message),
+            Some(lent) => unsafe { &mut *lent.draws }
+                .normal(purpose, shape)
+                .map_err(|error| error.message)
+                .and_then(|drawn| without_values(drawn, lent.place)),
             None => Err("random numbers are drawn inside forward, on its thread".to_owned()),
         };
         drawn.map_err(|reason| call.refused.push(reason)).ok()
@@ -141,6 +145,14 @@ impl Context {
     pub(super) fn fault(&self, message: impl Into<String>) -> ComponentError {
         ComponentError::new(&self.name, ErrorCode::Internal, message)
     }
+}
+
+/// The numbers, or, where tensors have no values, their shape.
+fn without_values(drawn: Tensor, place: Place) -> Result<Tensor, String> {
+    if place.device_type != Place::META.device_type {
+        return Ok(drawn);
+    }
+    empty_meta(&drawn.size(), drawn.kind()).map_err(|error| error.to_string())
 }
 
 /// Draws, while they are lent.

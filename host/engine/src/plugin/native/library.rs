@@ -187,7 +187,8 @@ impl NativeLibrary {
             return Err(error.at(first.path.as_str()));
         }
         let settings = Value::Object(settings.clone()).to_string();
-        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings)?))
+        let is_over_host = self.loaded.torch_version.is_none();
+        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings, is_over_host)?))
     }
 
     fn full_name(&self, entry: &str) -> String {
