@@ -246,25 +246,21 @@ fn zig_builds_what_clang_builds() {
 #[ignore = "needs the tools of all languages: cargo xtask languages"]
 fn what_interpreters_ask_of_wasi_has_an_answer() {
     let dir = tempfile::tempdir().unwrap();
-    for (lang, file, print) in [("js", "plugin.js", "console.log"), ("python", "plugin.py", "print")] {
+    // What is asked before the first line, and what asks.
+    for (lang, file, before, asks) in [
+        ("js", "src/plugin.js", "    this.gamma = gamma;", "    this.then = Date.now() + Math.random();\n"),
+        ("python", "src/plugin.py", "        self.gamma = ", "        print(\"gamma\", settings, hash(\"gamma\"))\n"),
+    ] {
         let id = format!("acme.{lang}-open");
         let folder = begin(dir.path(), &id, "weighting", lang);
-        let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
-        let asked = manifest.replace("[[entry]]", "[capabilities]\nwasi = \"null\"\n\n[[entry]]");
-        fs::write(folder.join("plugin.toml"), asked).unwrap();
-        let source = fs::read_to_string(folder.join("src").join(file)).unwrap();
-        let source = match lang {
-            "js" => source.replace(
-                "    this.gamma = gamma;",
-                &format!("    {print}(\"gamma\", gamma);\n    this.gamma = gamma;"),
-            ),
-            _ => source.replace(
-                "        self.gamma = ",
-                &format!("        {print}(\"gamma\", settings)\n        self.gamma = "),
-            ),
-        };
-        assert!(source.contains(print));
-        fs::write(folder.join("src").join(file), source).unwrap();
+        for (file, from, to) in [
+            ("plugin.toml", "[[entry]]", "[capabilities]\nwasi = \"null\"\n\n[[entry]]".to_owned()),
+            (file, before, format!("{asks}{before}")),
+        ] {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(folder.join(file), text.replace(from, &to)).unwrap();
+        }
         anneal(&["plugin", "build", folder.to_str().unwrap()]).succeeds();
         let dist = folder.join("dist");
         assert_eq!(call(&format!("{id}/{lang}-open"), &["weights", "2"], dist.to_str().unwrap())["values"][0], 0.25);
