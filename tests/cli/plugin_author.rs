@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::run::{Ran, anneal, command, path};
 
@@ -64,6 +65,17 @@ fn every_template_builds_into_a_plugin_that_runs() {
             assert!(anneal(&args).succeeds().out.contains("fuel "));
         }
     }
+}
+
+#[test]
+fn an_embedder_in_rust_is_built_and_checked_by_cargo_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = begin(dir.path(), "acme.rows", "embedder");
+    let mut test = Command::new("cargo");
+    test.arg("test").current_dir(&folder).env("ANNEAL", env!("CARGO_BIN_EXE_anneal")).env("OMP_NUM_THREADS", "1");
+    test.env("CARGO_TARGET_DIR", path("target/authored")).env("CARGO_NET_OFFLINE", "true");
+    let ran = Ran::from(test.output().unwrap()).succeeds();
+    assert!(ran.out.contains("acme.rows/rows: embedder L3 ("), "{ran:#?}");
 }
 
 #[test]

@@ -280,6 +280,16 @@ static anneal_status texts(run *r, int is_careless) {
 static anneal_status good_texts(run *r) { return texts(r, 0); }
 static anneal_status crashes_at_empty_texts(run *r) { return texts(r, 1); }
 
+/* [n] numbers to [n, 4096]; not a fault until a network is told another width. */
+static anneal_status widens(run *r) {
+  const int64_t sizes[2] = {-1, 4096};
+  const anneal_value wide = {.tag = ANNEAL_V_INTS, .len = 2, .u.ints = sizes};
+  anneal_tensor *y = op(r, "aten::unsqueeze", "", tensor(r->x), integer(1), none, 2);
+  anneal_tensor *z = op(r, "aten::expand", "", tensor(y), wide, none, 2);
+  drop(y);
+  return emit(r, z);
+}
+
 /* Those that fail before forward. */
 enum { IN_FORWARD, IN_CREATE, IN_CREATE_CRASHES, IN_DECLARE, IN_UNUSED };
 
@@ -326,6 +336,7 @@ static const struct {
     {"handles-a-signal", handles_a_signal, 0},
     {"one-at-a-time", one_at_a_time, 0},
     {"crashes-at-empty-texts", crashes_at_empty_texts, 0},
+    {"widens", widens, 0},
 };
 enum { ENTRIES = sizeof entries / sizeof *entries };
 

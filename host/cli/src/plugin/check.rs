@@ -25,6 +25,7 @@ const TIME: Duration = Duration::from_secs(30);
   anneal plugin check dist/acme.karras --only D03 --seed 7
 
 Levels: L0 it can be loaded, L1 its results are right, L2 they are the same again, L3 nothing one does to it breaks it.
+The code of a native plugin runs with your rights, trusted or not: check what you would run.
 A file anneal-check.toml in the plugin's folder, or up to two above it, says what is expected to fail.
 
 Exit codes: 0 every entry reaches the level; 1 some do not; 2 the arguments or the expectations are wrong; 3 a plugin cannot

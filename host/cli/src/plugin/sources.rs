@@ -32,7 +32,9 @@ pub fn files(language: Language, kind: &str, is_wasm: bool) -> Option<Vec<(&'sta
                 true => include_str!("../../templates/Cargo-wasm.toml"),
                 false => include_str!("../../templates/Cargo-native.toml"),
             };
-            let mut files = vec![("Cargo.toml", cargo), ("src/lib.rs", of(RUST)?)];
+            let conformance = include_str!("../../templates/rust/conformance.rs");
+            let mut files =
+                vec![("Cargo.toml", cargo), ("src/lib.rs", of(RUST)?), ("tests/conformance.rs", conformance)];
             if !is_wasm {
                 files.push(("build.rs", include_str!("../../templates/rust/build.rs")));
             }

@@ -1,5 +1,7 @@
 //! Embedders tried before anything is allocated: on tensors that have shapes and no values.
 
+use std::collections::BTreeMap;
+
 use anneal_torch::tensor::empty_meta;
 use tch::{Kind, Tensor};
 
@@ -9,7 +11,7 @@ use super::{AssembleError, Project};
 use crate::conditioner::{Conditioner, EmbedderUse, Pass, Slot};
 use crate::config::{Problems, RunConfig};
 use crate::data::Batch;
-use crate::error::ComponentError;
+use crate::error::{ComponentError, ErrorCode};
 
 impl Project<RunConfig> {
     /// Calls the embedders that compute with the host's operations on a batch without values, so that what does not fit
@@ -19,46 +21,53 @@ impl Project<RunConfig> {
     /// When one of them fails, or what they give is wider than the network is told.
     pub(super) fn dry_run(&mut self, batch: &Batch) -> Result<(), AssembleError> {
         let config = self.loaded.config.clone();
-        let mut uses = Vec::new();
+        let mut given: BTreeMap<Slot, i64> = BTreeMap::new();
         for used in &config.model.embedders {
             let embedder = self.registry.embedder(used)?;
-            if embedder.runs_without_values() {
-                let params = embedder.params().iter().map(|decl| meta(&decl.shape, Kind::Float));
-                let params = params.collect::<Result<_, _>>()?;
-                uses.push(EmbedderUse::new(embedder, params, used));
+            if !embedder.runs_without_values() {
+                continue;
+            }
+            let params =
+                embedder.params().iter().map(|decl| meta(&decl.shape, Kind::Float)).collect::<Result<_, _>>()?;
+            let alone = Conditioner::new(vec![EmbedderUse::new(embedder, params, used)], false);
+            let pass = Pass { seed: config.run.seed, training: false, force_zero: &[] };
+            let conditions = match alone.embed(&without_values(batch)?, pass) {
+                // libtorch has no shapes of some operations.
+                Err(error) if error.code == ErrorCode::Unsupported => continue,
+                conditions => conditions?,
+            };
+            for slot in [Slot::Vector, Slot::Crossattn] {
+                let width = conditions.get(slot).map_or(0, |value| value.size()[slot.join_axis() as usize]);
+                *given.entry(slot).or_default() += width;
             }
         }
-        if uses.is_empty() {
-            return Ok(());
-        }
-        let tensors = batch.tensors.iter().map(|(key, value)| Ok((key.clone(), meta(&value.size(), value.kind())?)));
-        let shapes = Batch {
-            tensors: tensors.collect::<Result<_, ComponentError>>()?,
-            texts: batch.texts.clone(),
-            integers: batch.integers.clone(),
-            sample_ids: batch.sample_ids.clone(),
-            frames_per_scene: batch.frames_per_scene,
-        };
-        let pass = Pass { seed: config.run.seed, training: false, force_zero: &[] };
-        let conditions = Conditioner::new(uses, false).embed(&shapes, pass)?;
         let widths = widths(&config.model.network);
         let mut problems = Vec::new();
         for (slot, key, told) in
             [(Slot::Vector, "adm_in_channels", widths.vector), (Slot::Crossattn, "context_dim", widths.context)]
         {
             // Other embedders may add to it, so only what is too wide is sure.
-            let gives = conditions.get(slot).map_or(0, |value| value.size()[slot.join_axis() as usize]);
+            let gives = given.get(&slot).copied().unwrap_or_default();
             if let Some(told) = told.filter(|told| *told < gives) {
                 let message = format!("is {told}, but the embedders give at least {gives}");
-                problems.push(self.loaded.problem(
-                    &format!("/model/network/{key}"),
-                    message,
-                    format!("set it to {gives}, or make the embedders narrower"),
-                ));
+                let help = format!("set it to {gives}, or make the embedders narrower");
+                problems.push(self.loaded.problem(&format!("/model/network/{key}"), message, help));
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
     }
+}
+
+/// A batch of the same shapes.
+fn without_values(batch: &Batch) -> Result<Batch, ComponentError> {
+    let tensors = batch.tensors.iter().map(|(key, value)| Ok((key.clone(), meta(&value.size(), value.kind())?)));
+    Ok(Batch {
+        tensors: tensors.collect::<Result<_, ComponentError>>()?,
+        texts: batch.texts.clone(),
+        integers: batch.integers.clone(),
+        sample_ids: batch.sample_ids.clone(),
+        frames_per_scene: batch.frames_per_scene,
+    })
 }
 
 fn meta(shape: &[i64], kind: Kind) -> Result<Tensor, ComponentError> {

@@ -2,6 +2,7 @@
 
 use anneal::config::PluginKind;
 use anneal::plugin::wasm::Question;
+use serde_json::Value;
 
 use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::settings;
@@ -60,6 +61,15 @@ pub const CHECKS: &[Check] = &[
         "Grids are complete, positive and decreasing with other settings that the schema allows, too.",
         other_settings,
     ),
+    Check::new(
+        "D09",
+        "grows-with-its-end",
+        Level::L1,
+        OF,
+        "A higher setting for the first sigma, as sigma-range names it, does not make the first sigma lower.",
+        grows_with_its_end,
+    )
+    .advisory(),
 ];
 
 const SIZES: [u32; 6] = [1, 2, 3, 10, 50, 1000];
@@ -123,22 +133,49 @@ fn many_asked(subject: &mut Subject) -> Found {
     }
 }
 
+fn sigma_range(subject: &mut Subject) -> Result<[String; 2], Finding> {
+    let range = subject.entry()?.sigma_range().cloned();
+    range.ok_or_else(|| Finding::NotDeclared("the manifest gives no sigma-range".to_owned()))
+}
+
+/// The number that a JSON pointer of the manifest leads to: a setting, or its default.
+fn setting(subject: &mut Subject, pointer: &str) -> Result<f64, Finding> {
+    let (schema, config) = (subject.schema()?, Value::Object(subject.config()?));
+    let default = schema["properties"].get(pointer.trim_start_matches('/')).map(|property| &property["default"]);
+    let value = config.pointer(pointer).or(default).and_then(Value::as_f64);
+    value.ok_or_else(|| Finding::fail(format!("sigma-range names {pointer}, which is no number")))
+}
+
 fn end_points(subject: &mut Subject) -> Found {
-    let Some([low, high]) = subject.entry()?.sigma_range().cloned() else {
-        return Err(Finding::NotDeclared("the manifest gives no sigma-range".to_owned()));
-    };
-    let (schema, config) = (subject.schema()?, serde_json::Value::Object(subject.config()?));
-    let setting = |pointer: &str| {
-        let default = schema["properties"].get(pointer.trim_start_matches('/')).map(|property| &property["default"]);
-        let value = config.pointer(pointer).or(default).and_then(serde_json::Value::as_f64);
-        value.ok_or_else(|| Finding::fail(format!("sigma-range names {pointer}, which is no number")))
-    };
-    let (low, high) = (setting(&low)?, setting(&high)?);
+    let [low, high] = sigma_range(subject)?;
+    let (low, high) = (setting(subject, &low)?, setting(subject, &high)?);
     let mut asked = subject.asked()?;
     let sigmas = subject.values(&mut asked, Question::Sigmas(10))?;
     let near = |got: Option<&f64>, wanted: f64| got.is_some_and(|got| (got / wanted - 1.0).abs() <= 1e-6);
     demand!(near(sigmas.first(), high), "the first of 10 sigmas is {:?}, where {high} is set", sigmas.first());
     demand!(near(sigmas.last(), low), "the last of 10 sigmas is {:?}, where {low} is set", sigmas.last());
+    Ok(())
+}
+
+fn grows_with_its_end(subject: &mut Subject) -> Found {
+    let [_, pointer] = sigma_range(subject)?;
+    let (name, high) = (pointer.trim_start_matches('/').to_owned(), setting(subject, &pointer)?);
+    let mut last: Option<(f64, f64)> = None;
+    for factor in [1.0, 1.25, 2.0, 4.0] {
+        let mut config = subject.config()?;
+        config.insert(name.clone(), Value::from(high * factor));
+        // Where the schema ends, so does the question.
+        let Ok(mut asked) = subject.asked_with(&config) else { break };
+        let first = subject.values(&mut asked, Question::Sigmas(10))?.first().copied().unwrap_or_default();
+        if let Some((before, sigma)) = last {
+            demand!(
+                first >= sigma,
+                "with {name} = {before} the first sigma is {sigma}, with {} {first}",
+                high * factor
+            );
+        }
+        last = Some((high * factor, first));
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Embedders: what comes out of a call, for which batches, and what is left of what went in.
 
 use anneal::conditioner::Embedded;
-use anneal::error::ComponentError;
+use anneal::error::{ComponentError, ErrorCode};
 use anneal::plugin::{InputKind, TorchLink};
 use anneal_torch::tensor::{empty_meta, is_meta};
 use tch::{Kind, Tensor};
@@ -173,8 +173,10 @@ fn dry_run(subject: &mut Subject) -> Found {
         return Err(Finding::NotDeclared("there is no tensor that could be without values".to_owned()));
     }
     subject.trace("forward on meta tensors");
-    let got =
-        trial.embed_with(&batch, &params, false).map_err(|error| Finding::fail(format!("on meta tensors: {error}")))?;
+    let got = trial.embed_with(&batch, &params, false).map_err(|error| match error.code {
+        ErrorCode::Unsupported => Finding::NotDeclared(format!("libtorch cannot do it on meta tensors: {error}")),
+        _ => Finding::fail(format!("on meta tensors: {error}")),
+    })?;
     demand!(got.len() == wanted.len(), "{} embeddings on meta tensors, {} on others", got.len(), wanted.len());
     for (got, wanted) in got.iter().zip(&wanted) {
         let (size, kind) = (got.tensor.size(), got.tensor.kind());

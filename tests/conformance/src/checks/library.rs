@@ -9,7 +9,7 @@ use anneal::config::PluginKind;
 use anneal::plugin::native::probe::{self, Table};
 use anneal::plugin::native::report_crashes;
 use anneal::plugin::{Runtime, TorchLink};
-use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64, SHT_DYNSYM, SHT_SYMTAB};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64, SHT_DYNSYM, SHT_SYMTAB, STB_LOCAL};
 use object::read::elf::{Dyn, FileHeader, Sym};
 use object::{Endianness, read};
 
@@ -186,7 +186,10 @@ fn parse(bytes: &[u8]) -> Result<Elf, read::Error> {
     }
     for table in [SHT_DYNSYM, SHT_SYMTAB] {
         let symbols = sections.symbols(endian, bytes, table)?;
-        for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(endian) && symbol.st_bind() != 0) {
+        for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined(endian)) {
+            if table == SHT_DYNSYM && symbol.st_bind() == STB_LOCAL {
+                continue;
+            }
             let name = String::from_utf8_lossy(symbol.name(endian, symbols.strings())?).into_owned();
             if table == SHT_DYNSYM {
                 elf.exported.insert(name);

@@ -34,7 +34,23 @@ pub const CHECKS: &[Check] = &[
         hashed,
     )
     .advisory(),
+    Check::new(
+        "P05",
+        "packs-the-same",
+        Level::L1,
+        Scope::Plugin,
+        "Packing the folder twice gives the same bytes.",
+        packs_the_same,
+    )
+    .advisory(),
 ];
+
+fn packs_the_same(subject: &mut Subject) -> Found {
+    let pack = || anneal::plugin::pack(subject.folder()).map_err(|error| Finding::fail(error.to_string()));
+    let (one, other) = (pack()?, pack()?);
+    demand!(one == other, "{} bytes once and {} then, and they differ", one.len(), other.len());
+    Ok(())
+}
 
 fn hygiene(subject: &mut Subject) -> Found {
     let mut files = Vec::new();

@@ -40,7 +40,40 @@ pub const CHECKS: &[Check] = &[
         "After 20,000 calls the answers are the same, and memory is no more than after the first 2,000.",
         long_run,
     ),
+    Check::new(
+        "R06",
+        "as-new-after-a-trap",
+        Level::L3,
+        Scope::Numbers,
+        "After an instance was stopped in the middle of a call, for memory or for what it was asked, a fresh one answers as \
+         one that was never stopped.",
+        as_new_after_a_trap,
+    ),
 ];
+
+fn as_new_after_a_trap(subject: &mut Subject) -> Found {
+    let mut asked = subject.asked()?;
+    let wanted = numbers(subject, &mut asked, 20)?;
+    let (component, config, name, kind) = (subject.component()?, subject.config()?, subject.name(), subject.kind());
+    let many: Vec<f64> = (0..200_000).map(|i| 0.001 + f64::from(i) * 1e-6).collect();
+    let question = match kind {
+        Kind::Discretization => Question::Sigmas(200_000),
+        Kind::SigmaSampling => Question::Sample(&many),
+        Kind::Weighting => Question::Weights(&many),
+        Kind::Guidance => Question::Scales { sigmas: &many, num_frames: 8, num_views: 1 },
+        _ => Question::Factors { first: 0, count: 200_000 },
+    };
+    for mib in [1, 2, 4] {
+        subject.trace(format!("more than fits into {mib} MiB"));
+        // Whether it stops or answers, the next must not know of it.
+        if let Ok(mut poor) = component.clone().with_memory_mib(mib).asked(kind, &name, &config) {
+            let _ = poor.ask(question);
+        }
+        let mut fresh = subject.asked()?;
+        demand!(numbers(subject, &mut fresh, 20)? == wanted, "a fresh instance gives other answers than the first");
+    }
+    Ok(())
+}
 
 /// The answers to so many rounds of questions, as bits.
 pub fn numbers(subject: &Subject, asked: &mut Asked, rounds: u32) -> Result<Vec<u64>, Finding> {

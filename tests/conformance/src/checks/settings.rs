@@ -92,6 +92,23 @@ pub const CHECKS: &[Check] = &[
         unknown_settings,
     ),
     Check::new(
+        "C12",
+        "hostile-texts-are-survived",
+        Level::L3,
+        Scope::Settings,
+        "NUL, marks of direction, unpaired surrogates and 64 KiB of text, as a setting and as its name, are refused or \
+         taken, without a trap.",
+        hostile_texts,
+    ),
+    Check::new(
+        "C13",
+        "deep-settings-are-refused",
+        Level::L3,
+        Scope::Settings,
+        "Lists in lists, 1000 levels deep, are refused, without a trap.",
+        deep_settings,
+    ),
+    Check::new(
         "C14",
         "paths-exist",
         Level::L1,
@@ -234,6 +251,28 @@ fn hostile_settings(subject: &mut Subject) -> Found {
     let (schema, base, mut random) = (subject.schema()?, subject.config()?, subject.random());
     for _ in 0..100 {
         refusal(subject, &settings::hostile(&schema, &base, &mut random))?;
+    }
+    Ok(())
+}
+
+fn hostile_texts(subject: &mut Subject) -> Found {
+    let (schema, base) = (subject.schema()?, subject.config()?);
+    let names: Vec<String> = settings::properties(&schema).map(|(name, _)| name.clone()).collect();
+    for text in ["\u{0}", "\u{202e}\u{2066}", "\u{fffd}\u{fffe}\u{10ffff}", "x".repeat(64 << 10).as_str()] {
+        for name in names.iter().map(String::as_str).chain([text]) {
+            refusal(subject, &with(&base, name, json!(text)))?;
+        }
+    }
+    Ok(())
+}
+
+fn deep_settings(subject: &mut Subject) -> Found {
+    let (schema, base) = (subject.schema()?, subject.config()?);
+    let first = settings::properties(&schema).next().map_or("unasked".to_owned(), |(name, _)| name.clone());
+    let said = refusal(subject, &with(&base, &first, settings::nested(1000)))?;
+    // A plugin that leaves its settings to their schema never sees such a thing.
+    if looks_itself(subject).is_ok() {
+        demand!(said.is_some(), "{first} may be lists in lists");
     }
     Ok(())
 }

@@ -41,15 +41,15 @@ impl<const FAULT: u8> Embedder<Tensor> for Saboteur<FAULT> {
         if FAULT == PANICS_AT_ANOTHER_RANK {
             assert_eq!(input.dim(), 2, "told to panic");
         }
-        if FAULT == WRITES_UNSEEN {
-            let _ = input.data().f_clamp_(-0.5, 0.5)?;
+        if FAULT == WRITES_UNSEEN && input.is_floating_point() {
+            let _ = input.f_data()?.f_clamp_(-0.5, 0.5)?;
         }
         let product = match FAULT {
             IGNORES_GRAD_MODE => tch::with_grad(|| input.f_mul(weight))?,
             _ => input.f_mul(weight)?,
         };
         match FAULT {
-            DRAWS_BY_ITSELF => drop(input.rand_like()),
+            DRAWS_BY_ITSELF => drop(product.f_rand_like()?),
             LEAVES_GRAD_MODE => std::mem::forget(tch::no_grad_guard()),
             CHANGES_THREADS => tch::set_num_threads(tch::get_num_threads() + 1),
             NEVER_FROZEN if !product.requires_grad() => return Ok(Outputs::by_rank(product.set_requires_grad(true))),

@@ -89,12 +89,23 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, machine: *mut c_voi
             Some((handler, flags)) if handler > libc::SIG_IGN && flags & libc::SA_SIGINFO != 0 => {
                 let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = std::mem::transmute(handler);
                 handler(signal, info, machine);
+                // std's handler comes back, so that the fault happens again and is fatal. A signal that was sent does not
+                // happen again by itself.
+                if (*info).si_code <= 0 {
+                    die_of(signal);
+                }
             }
-            _ => {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
+            _ => die_of(signal),
         }
+    }
+}
+
+/// Ends the process by a signal, once its handler returns.
+fn die_of(signal: c_int) {
+    // SAFETY: both take a number. The signal is held back until the handler returns.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
     }
 }
 

@@ -25,6 +25,8 @@ unsafe fn reported(ctx: *mut Ctx, body: impl FnOnce(&Context) -> Result<(), OpEr
         let Some(context) = (unsafe { context(ctx) }) else { return status::ARGUMENT };
         let Err(error) = body(context) else { return status::OK };
         let code = match &error {
+            // libtorch has the shapes of some operations in Python alone.
+            OpError::Torch(text) if text.contains("with Meta tensors") => status::UNSUPPORTED,
             OpError::Torch(_) => status::TORCH,
             OpError::Argument(_) => status::ARGUMENT,
             OpError::Unsupported(_) => status::UNSUPPORTED,
