@@ -57,10 +57,10 @@ def nested_deeper(text, levels):
 
 
 def is_of(kind, value):
-    if kind in ("number", "integer"):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and (kind == "number" or value == int(value) if math.isfinite(value) else kind == "number")
-    return isinstance(value, TYPES[kind])
+    if kind not in ("number", "integer"):
+        return isinstance(value, TYPES[kind])
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and (kind == "number" or (math.isfinite(value) and value == int(value)))
 
 
 def same(one, other):

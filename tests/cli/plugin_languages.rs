@@ -241,3 +241,42 @@ fn zig_builds_what_clang_builds() {
     let with_clang = bits(&call("acme.zig/zig", &["sigmas", "1000"], folder.join("dist").to_str().unwrap()));
     assert!(with_zig == with_clang);
 }
+
+#[test]
+#[ignore = "needs the tools of all languages: cargo xtask languages"]
+fn what_interpreters_ask_of_wasi_has_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    // What is asked before the first line, and what asks.
+    for (lang, file, before, asks) in [
+        ("js", "src/plugin.js", "    this.gamma = gamma;", "    this.then = Date.now() + Math.random();\n"),
+        ("python", "src/plugin.py", "        self.gamma = ", "        print(\"gamma\", settings, hash(\"gamma\"))\n"),
+    ] {
+        let id = format!("acme.{lang}-open");
+        let folder = begin(dir.path(), &id, "weighting", lang);
+        for (file, from, to) in [
+            ("plugin.toml", "[[entry]]", "[capabilities]\nwasi = \"null\"\n\n[[entry]]".to_owned()),
+            (file, before, format!("{asks}{before}")),
+        ] {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(folder.join(file), text.replace(from, &to)).unwrap();
+        }
+        anneal(&["plugin", "build", folder.to_str().unwrap()]).succeeds();
+        let dist = folder.join("dist");
+        assert_eq!(call(&format!("{id}/{lang}-open"), &["weights", "2"], dist.to_str().unwrap())["values"][0], 0.25);
+        anneal(&["plugin", "check", dist.join(&id).to_str().unwrap(), "--timeout-scale", "4"]).succeeds();
+        // Without its manifest's word the same component is refused.
+        let built = fs::read_to_string(dist.join(&id).join("plugin.toml")).unwrap();
+        fs::write(dist.join(&id).join("plugin.toml"), built.replace("wasi = \"null\"", "wasi = \"none\"")).unwrap();
+        let refused = anneal(&[
+            "plugin",
+            "call",
+            &format!("{id}/{lang}-open"),
+            "weights",
+            "2",
+            "--plugin-dir",
+            dist.to_str().unwrap(),
+        ]);
+        refused.fails(4, &["imports wasi:", "wasi = \"null\""]);
+    }
+}

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anneal::config::Environment;
 use anneal::plugin::native::NativeLibrary;
-use anneal::plugin::wasm::WasmRuntime;
+use anneal::plugin::wasm::{CodeCache, WasmRuntime};
 use anneal::plugin::{Registry, SearchPath, Verdict};
 use anneal_packaging::{FileError, encode, install, is_component};
 use clap::Args;
@@ -76,14 +77,15 @@ fn describe(source: &Source, library: &Path, artifact: &[u8]) -> Result<Value, F
     }
     let file = tempfile::NamedTempFile::new().map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
     fs::write(file.path(), artifact).map_err(|error| Failure::new(Exit::Disk, error.to_string()))?;
-    let runtime = WasmRuntime::new()?;
+    let runtime = WasmRuntime::new()?.with_cache(CodeCache::of_user(&Environment::read()));
     let runtime = if source.has_null_wasi() { runtime.with_null_wasi() } else { runtime };
     Ok(runtime.load(&source.id, file.path())?.describe()?)
 }
 
 /// Finds and loads the plugin `id` in a directory as a run would.
 fn verified(dist: &Path, id: &str) -> Result<Registry, Failure> {
-    let mut registry = Registry::discover(&SearchPath::only(dist), &Default::default())?;
+    let mut registry =
+        Registry::discover(&SearchPath::only(dist).with_code_of(&Environment::read()), &Default::default())?;
     if registry.plugin(id).is_none() {
         let reasons = registry.decisions().iter().filter_map(|decision| match &decision.verdict {
             Verdict::Refused(reason) => Some(reason.as_str()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anneal::assemble::plugins;
 use anneal::config::{Environment, PluginKind};
 use anneal::diffusion::DrawKind;
-use anneal::plugin::wasm::{Answer, Asked, Cost, Diagnostic, NoAnswer, Question, WasmRuntime};
+use anneal::plugin::wasm::{Answer, Asked, CodeCache, Cost, Diagnostic, NoAnswer, Question, WasmRuntime};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use tch::Tensor;
@@ -82,10 +82,11 @@ impl Function {
 impl Call {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let registry = plugins(&self.plugins.plugin_dirs, &Environment::read())?;
+        let env = Environment::read();
+        let registry = plugins(&self.plugins.plugin_dirs, &env)?;
         let entry = registry.find(self.function.kind(), &self.entry)?;
         let settings = settings(&self.config)?;
-        let component = entry.plugin().component(&WasmRuntime::new()?)?;
+        let component = entry.plugin().component(&WasmRuntime::new()?.with_cache(CodeCache::of_user(&env)))?;
         refuse(&entry.full_name(), &component.check_config(entry.name(), &settings)?)?;
         let mut asked = component.asked(entry.kind(), entry.name(), &settings).map_err(no_answer)?;
         let (curves, cost) = self.ask(&mut asked)?;

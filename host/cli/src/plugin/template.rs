@@ -211,7 +211,9 @@ mod tests {
             templates += 1;
             assert!(files.iter().any(|(path, _)| path == &PathBuf::from(language.source())), "{language} {kind:?}");
             for (path, text) in files {
-                assert!(!text.contains("{{"), "{kind:?}, {}: {text}", path.display());
+                // Braces of C's initialisers are followed by a dot.
+                let is_name = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
+                assert!(!text.split("{{").skip(1).any(is_name), "{kind:?}, {}: {text}", path.display());
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("toml") => drop(text.parse::<toml::Table>().unwrap()),
                     Some("json") => drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()),

@@ -3,6 +3,7 @@
 #include "anneal_plugin.h"
 
 #define STR(literal) ((anneal_str){literal, sizeof(literal) - 1})
+#define ENTRY "{{entry}}"
 
 struct anneal_instance {
   int64_t n_classes, dim;
@@ -19,8 +20,11 @@ static anneal_status init(const anneal_host_api *api, anneal_ctx *ctx) {
 
 /* From settings, which the host has checked against the schema, to an embedder. */
 static anneal_status create(anneal_ctx *ctx, anneal_str entry, anneal_str config, anneal_instance **out) {
+  if (entry.len != sizeof ENTRY - 1 || memcmp(entry.ptr, ENTRY, entry.len) != 0) {
+    host->set_error(ctx, ANNEAL_E_ARGUMENT, STR("there is no entry but " ENTRY), (anneal_str){NULL, 0});
+    return ANNEAL_E_ARGUMENT;
+  }
   anneal_instance *instance = calloc(1, sizeof *instance);
-  (void)entry; /* there is only one */
   if (!instance) return ANNEAL_E_INTERNAL;
   instance->n_classes = anneal_json_int(config, "n_classes", 1000);
   instance->dim = anneal_json_int(config, "dim", 0);
@@ -56,7 +60,7 @@ static const anneal_embedder_v1 embedder = {sizeof embedder, NULL, create, destr
 
 static const void *get_extension(const char *id) { return strcmp(id, ANNEAL_EMBEDDER_V1) == 0 ? &embedder : NULL; }
 
-#define DESCRIPTOR "{\"sdk\":\"c\",\"entries\":[{\"name\":\"{{entry}}\",\"kind\":\"embedder\"}]}"
+#define DESCRIPTOR "{\"sdk\":\"c\",\"entries\":[{\"name\":\"" ENTRY "\",\"kind\":\"embedder\"}]}"
 
 static const anneal_plugin_api plugin = {
     sizeof plugin, ANNEAL_ABI_MAJOR, ANNEAL_ABI_MINOR,

@@ -87,6 +87,12 @@ impl SearchPath {
         Self { dirs: vec![(NamedBy::Flag, dir.to_owned())], ..Self::default() }
     }
 
+    /// With the user's compiled components.
+    #[must_use]
+    pub fn with_code_of(self, env: &Environment) -> Self {
+        Self { code: CodeCache::of_user(env), ..self }
+    }
+
     /// The directories, in order.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().map(|(_, dir)| dir.as_path())

@@ -46,7 +46,7 @@ pub fn javascript(source: &Source) -> Result<PathBuf, Failure> {
     folder::write(&build, "entry.js", entry)?;
     let mut command = Command::new(tool);
     command.args(["--wit", "build/wit", "--world", "built", "--js", "build/entry.js", "--module-root", "."]);
-    command.args(["--stub-wasi", "--sync", "--opt-size", "--output", "build/plugin.wasm"]);
+    command.args(["--sync", "--opt-size", "--output", "build/plugin.wasm"]).args(without_wasi(source));
     folder::run(command.current_dir(&source.folder), &source.id)?;
     Ok(build.join("plugin.wasm"))
 }
@@ -72,10 +72,15 @@ pub fn python(source: &Source) -> Result<PathBuf, Failure> {
     folder::write(&build, "anneal.py", sdk::PYTHON)?;
     folder::write(&build, "entry.py", entry)?;
     let mut command = Command::new(tool);
-    command.args(["--wit-path", "build/wit", "--world", "built", "componentize", "--stub-wasi"]);
+    command.args(["--wit-path", "build/wit", "--world", "built", "componentize"]).args(without_wasi(source));
     command.args(["--python-path", BUILD, "--python-path", "src", "entry", "--output", "build/plugin.wasm"]);
     folder::run(command.current_dir(&source.folder), &source.id)?;
     Ok(build.join("plugin.wasm"))
+}
+
+/// What has the tools leave WASI out, unless the manifest asks for it.
+fn without_wasi(source: &Source) -> Option<&'static str> {
+    (!source.has_null_wasi()).then_some("--stub-wasi")
 }
 
 /// `componentize-qjs` of the plugin's folder, or on PATH.

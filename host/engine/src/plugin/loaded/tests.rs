@@ -1,6 +1,6 @@
 //! Names that do not resolve, and code that contradicts its manifest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
