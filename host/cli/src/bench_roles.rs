@@ -52,7 +52,8 @@ impl Roles {
     fn entry(&self, plugin: &Plugin, entry: EntryRef<'_>, compiled: &Value) -> Result<Value, Failure> {
         let component = plugin.component(&WasmRuntime::new()?)?;
         let config = entry.examples().first().map(|example| example.config.clone()).unwrap_or_default();
-        let start = || component.asked(entry.kind(), entry.name(), &config).map_err(|problem| internal(problem.error()));
+        let start =
+            || component.asked(entry.kind(), entry.name(), &config).map_err(|problem| internal(problem.error()));
         let mut line = json!({
             "entry": entry.full_name(),
             "kind": entry.kind().to_string(),

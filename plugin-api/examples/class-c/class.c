@@ -23,8 +23,12 @@ static anneal_status init(const anneal_host_api *api, anneal_ctx *ctx) {
 
 static anneal_status create(anneal_ctx *ctx, anneal_str entry, anneal_str config, anneal_instance **out) {
   anneal_status status;
-  anneal_instance *instance = calloc(1, sizeof *instance);
-  (void)entry; /* there is only one */
+  anneal_instance *instance;
+  if (entry.len != 7 || memcmp(entry.ptr, "class-c", 7) != 0) {
+    host->set_error(ctx, ANNEAL_E_UNSUPPORTED, STR("there is no such entry"), STR(""));
+    return ANNEAL_E_UNSUPPORTED;
+  }
+  instance = calloc(1, sizeof *instance);
   if (!instance) return ANNEAL_E_INTERNAL;
   instance->n_classes = anneal_json_int(config, "n_classes", 1000);
   instance->dim = anneal_json_int(config, "dim", 256);

@@ -1,6 +1,8 @@
 //! What belongs to the process and not to a plugin: what a plugin must leave as it found it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::path::Path;
 
@@ -8,7 +10,11 @@ use anneal_torch::dispatch::{Op, Place, Value};
 
 /// The state of the process and of this thread.
 #[derive(Debug, PartialEq)]
-pub struct ProcessState(BTreeMap<&'static str, String>);
+pub struct ProcessState {
+    state: BTreeMap<&'static str, String>,
+    /// Variables by a hash of their values, which are nobody's business.
+    variables: BTreeMap<String, u64>,
+}
 
 impl ProcessState {
     /// As it is.
@@ -18,16 +24,16 @@ impl ProcessState {
             let found = status.lines().find_map(|line| line.strip_prefix(name));
             found.unwrap_or_default().trim().to_owned()
         };
-        let variables: BTreeMap<_, _> = std::env::vars_os().collect();
         // A directory that is being listed is a file that is open.
         let files = names("/proc/self/fd").into_iter().map(|name| {
             let target = std::fs::read_link(Path::new("/proc/self/fd").join(&name));
             format!("{name} {}", target.map(|target| target.display().to_string()).unwrap_or_default())
         });
         let files: Vec<String> = files.filter(|file| !file.contains("/fd") && file.contains(' ')).collect();
-        Self(BTreeMap::from([
+        let variables = std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), hash_of(&value)));
+        let variables = variables.collect();
+        let state = BTreeMap::from([
             ("the working directory", format!("{:?}", std::env::current_dir())),
-            ("the environment", format!("{variables:?}")),
             ("the threads", line("Threads:")),
             ("the processes it has started", children()),
             ("the open files", files.join(", ")),
@@ -39,16 +45,27 @@ impl ProcessState {
             ("libtorch's number of threads", tch::get_num_threads().to_string()),
             ("the grad mode", anneal_torch::grad_mode::enabled().to_string()),
             ("libtorch's default kind", default_kind()),
-        ]))
+        ]);
+        Self { state, variables }
     }
 
     /// What is different after.
     pub fn change(&self, after: &Self) -> Option<String> {
-        let changed = self.0.iter().find(|(name, value)| after.0.get(*name) != Some(value))?;
-        let now = after.0.get(changed.0).map_or("", String::as_str);
+        let mut names = self.variables.keys().chain(after.variables.keys());
+        if let Some(name) = names.find(|name| self.variables.get(*name) != after.variables.get(*name)) {
+            return Some(format!("the environment: {name} is not what it was"));
+        }
+        let changed = self.state.iter().find(|(name, value)| after.state.get(*name) != Some(value))?;
+        let now = after.state.get(changed.0).map_or("", String::as_str);
         let few = |text: &str| text.chars().take(200).collect::<String>();
         Some(format!("{}: {} before, {} after", changed.0, few(changed.1), few(now)))
     }
+}
+
+fn hash_of(value: &OsStr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Processes that this one has started, by any thread.

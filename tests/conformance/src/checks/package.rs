@@ -45,7 +45,16 @@ pub const CHECKS: &[Check] = &[
     .advisory(),
 ];
 
+/// How much is packed twice, bytes: a library with all its debug information takes a minute.
+const PACKED_TWICE: u64 = 16 << 20;
+
 fn packs_the_same(subject: &mut Subject) -> Found {
+    let mut files = Vec::new();
+    walk(subject.folder(), &mut files)?;
+    let bytes: u64 = files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    if bytes > PACKED_TWICE {
+        return Err(Finding::NotDeclared(format!("{bytes} bytes take too long to pack twice")));
+    }
     let pack = || anneal::plugin::pack(subject.folder()).map_err(|error| Finding::fail(error.to_string()));
     let (one, other) = (pack()?, pack()?);
     demand!(one == other, "{} bytes once and {} then, and they differ", one.len(), other.len());
