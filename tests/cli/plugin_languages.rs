@@ -2,6 +2,8 @@
 //!
 //! What needs tools that the repository does not is run by `cargo xtask languages`, which gets them.
 
+#![expect(clippy::print_stdout, reason = "`cargo xtask languages` shows the figures")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

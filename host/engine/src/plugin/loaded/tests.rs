@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use std::path::PathBuf;
-
 use super::*;
 use crate::plugin::manifest::Manifest;
 

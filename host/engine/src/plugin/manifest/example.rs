@@ -82,7 +82,7 @@ impl Example {
             if input.kind == InputKind::Text && !(input.shape.is_empty() && input.range.is_none()) {
                 return Err(format!("the texts of `{}` have neither a shape nor a range", input.name));
             }
-            if let Some([low, high]) = input.range.filter(|[low, high]| !(low < high || low == high)) {
+            if let Some([low, high]) = input.range.filter(|[low, high]| low > high || low.is_nan() || high.is_nan()) {
                 return Err(format!("the range of `{}` reaches from {low} to {high}", input.name));
             }
         }
