@@ -16,7 +16,8 @@ use crate::exit::{Exit, Failure};
 /// Arguments of `bench roles`.
 #[derive(Debug, Args)]
 pub struct Roles {
-    /// Folders of plugins; of each kind in one the first entry is asked.
+    /// Folders of plugins; of each kind in one the first entry is asked that has an example or can do without
+    /// settings.
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
     /// Timed calls of each question, of which the fastest of ten parts counts.
@@ -38,8 +39,10 @@ impl Roles {
             let compiled = compile(&plugin)?;
             let mut asked: Vec<PluginKind> = Vec::new();
             for entry in plugin.entries().filter(|entry| Runtime::of(entry.kind()) == Runtime::Wasm) {
-                // A solver's cost is that of its model's calls.
-                if entry.kind() == PluginKind::Sampler || asked.contains(&entry.kind()) {
+                // A solver's cost is that of its model's calls. What has to be set and what with, nobody says here.
+                let has_to_be_set = entry.schema()["required"].as_array().is_some_and(|names| !names.is_empty());
+                let is_told = !has_to_be_set || !entry.examples().is_empty();
+                if entry.kind() == PluginKind::Sampler || asked.contains(&entry.kind()) || !is_told {
                     continue;
                 }
                 asked.push(entry.kind());
