@@ -9,9 +9,10 @@ use super::activations::of_libtorch;
 use super::check::widths;
 use super::{AssembleError, Project};
 use crate::conditioner::{Conditioner, EmbedderUse, Pass, Slot};
-use crate::config::{Problems, RunConfig};
+use crate::config::{PluginKind, Problems, RunConfig};
 use crate::data::Batch;
 use crate::error::{ComponentError, ErrorCode};
+use crate::plugin::TorchLink;
 
 impl Project<RunConfig> {
     /// Calls the embedders that compute with the host's operations on a batch without values, so that what does not fit
@@ -23,10 +24,11 @@ impl Project<RunConfig> {
         let config = self.loaded.config.clone();
         let mut given: BTreeMap<Slot, i64> = BTreeMap::new();
         for used in &config.model.embedders {
-            let embedder = self.registry.embedder(used)?;
-            if !embedder.runs_without_values() {
+            let entry = self.registry.find(PluginKind::Embedder, &used.plugin);
+            if entry.is_ok_and(|entry| *entry.plugin().torch() != TorchLink::None) {
                 continue;
             }
+            let embedder = self.registry.embedder(used)?;
             let params =
                 embedder.params().iter().map(|decl| meta(&decl.shape, Kind::Float)).collect::<Result<_, _>>()?;
             let alone = Conditioner::new(vec![EmbedderUse::new(embedder, params, used)], false);

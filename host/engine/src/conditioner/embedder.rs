@@ -110,11 +110,6 @@ pub trait Embedder: Send {
     /// The parameters, in the order in which `forward` receives them.
     fn params(&self) -> &[ParamDecl];
 
-    /// Whether it can be called with tensors that have no values, to learn the shapes of what it gives.
-    fn runs_without_values(&self) -> bool {
-        false
-    }
-
     /// Embeds the inputs.
     ///
     /// # Errors

@@ -26,8 +26,6 @@ pub(super) struct NativeEmbedder {
     forward: Forward,
     destroy: Destroy,
     params: Vec<ParamDecl>,
-    /// It computes with the host's operations alone, which meta tensors go through.
-    is_over_host: bool,
     /// A panic may have left the instance half changed: nothing but `destroy` is called any more.
     poisoned: Cell<bool>,
     // Declared last, so that it outlives the instance.
@@ -44,7 +42,6 @@ impl NativeEmbedder {
         name: &str,
         entry: &str,
         settings: &str,
-        is_over_host: bool,
     ) -> Result<Self, ComponentError> {
         let context = Context::new(name);
         // SAFETY: the table is as long as it says.
@@ -71,7 +68,7 @@ impl NativeEmbedder {
             return Err(context.fault("create returned no instance"));
         }
         let (name, params, poisoned) = (name.to_owned(), Vec::new(), Cell::new(false));
-        let mut embedder = Self { name, instance, forward, destroy, params, is_over_host, poisoned, context };
+        let mut embedder = Self { name, instance, forward, destroy, params, poisoned, context };
         if let Some(declare) = declare {
             let mut sink = Sink::params();
             let code = {
@@ -172,10 +169,6 @@ impl Embedder for NativeEmbedder {
 
     fn params(&self) -> &[ParamDecl] {
         &self.params
-    }
-
-    fn runs_without_values(&self) -> bool {
-        self.is_over_host
     }
 
     fn forward(

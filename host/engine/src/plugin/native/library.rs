@@ -187,8 +187,7 @@ impl NativeLibrary {
             return Err(error.at(first.path.as_str()));
         }
         let settings = Value::Object(settings.clone()).to_string();
-        let is_over_host = self.loaded.torch_version.is_none();
-        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings, is_over_host)?))
+        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings)?))
     }
 
     fn full_name(&self, entry: &str) -> String {
