@@ -42,6 +42,9 @@ fn a_packed_plugin_is_added_found_and_removed() {
     }
     assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
 
+    let checked = anneal(&["plugin", "check", &text(&first), "--level", "L0"]).succeeds();
+    assert!(checked.out.contains("acme.weights/min-snr: weighting L0 ("), "{checked:?}");
+
     let added = at_home(home, &["plugin", "add", &text(&first)]).succeeds();
     assert!(added.out.contains("acme.weights 1.2.0 is in") && !added.out.contains("trust"), "{added:?}");
     let installed = home.join("data/anneal/plugins/acme.weights");
@@ -83,6 +86,7 @@ fn packages_that_are_damaged_or_no_plugins_are_refused() {
     bytes.truncate(bytes.len() / 2);
     fs::write(&file, bytes).unwrap();
     add(&file).fails(4, &["is no package of a plugin"]);
+    anneal(&["plugin", "check", &text(&file)]).fails(3, &["p.tar.zst"]);
     fs::write(folder.join("code.cwasm"), "").unwrap();
     add(&folder).fails(4, &["code.cwasm", "compiled code"]);
     fs::remove_file(folder.join("code.cwasm")).unwrap();

@@ -11,6 +11,7 @@ use anneal_conformance::result::{Outcome, PluginResult, Status, exit_code};
 use anneal_conformance::{Run, RunError, catalogue, work};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::TempDir;
 
 use crate::exit::{Exit, Failure};
 
@@ -23,6 +24,7 @@ const TIME: Duration = Duration::from_secs(30);
   anneal plugin check my-plugin/dist/acme.karras
   anneal plugin check target/plugins/* --level L1 --report junit:checks.xml
   anneal plugin check dist/acme.karras --only D03 --seed 7
+  anneal plugin check karras.tar.zst
 
 Levels: L0 it can be loaded, L1 its results are right, L2 they are the same again, L3 nothing one does to it breaks it.
 The code of a native plugin runs with your rights, trusted or not: check what you would run.
@@ -32,9 +34,9 @@ Exit codes: 0 every entry reaches the level; 1 some do not; 2 the arguments or t
 be loaded, and nothing else of it was checked; 4 a check's process crashed or was killed; 5 nothing was checked; 70 a check
 itself broke; 130 stopped by Ctrl-C.")]
 pub struct CheckPlugins {
-    /// Folders of plugins, each with a `plugin.toml`.
-    #[arg(required = true, value_name = "DIR")]
-    folders: Vec<PathBuf>,
+    /// Folders of plugins, each with a `plugin.toml`, or packages as `plugin pack` writes them.
+    #[arg(required = true, value_name = "DIR|FILE")]
+    plugins: Vec<PathBuf>,
     /// The level that has to be reached; checks of higher ones are not made.
     #[arg(long, default_value = "L3")]
     level: LevelArg,
@@ -138,9 +140,10 @@ impl CheckPlugins {
             expectations: expectations.map_err(|error| usage(error.to_string()))?,
         };
         let mut results = Vec::new();
-        for folder in &self.folders {
-            let folder = folder.canonicalize().map_err(|error| usage(format!("{}: {error}", folder.display())))?;
-            results.push(self.one(&run, &folder)?);
+        for plugin in &self.plugins {
+            let plugin = plugin.canonicalize().map_err(|error| usage(format!("{}: {error}", plugin.display())))?;
+            let unpacked = plugin.is_file().then(|| unpacked(&plugin)).transpose()?;
+            results.push(self.one(&run, unpacked.as_ref().map_or(&plugin, |folder| folder.path()))?);
         }
         if self.format != Format::Human {
             print!("{}", written(self.format, &results)?);
@@ -175,6 +178,15 @@ impl CheckPlugins {
         }
         Ok(result)
     }
+}
+
+/// A package, in a folder for as long as it is checked.
+fn unpacked(package: &Path) -> Result<TempDir, Failure> {
+    let refused = |code, error: &dyn std::fmt::Display| Failure::new(code, format!("{}: {error}", package.display()));
+    let folder = tempfile::tempdir().map_err(|error| refused(Exit::Disk, &error))?;
+    let file = fs::File::open(package).map_err(|error| refused(Exit::Disk, &error))?;
+    anneal::plugin::unpack(file, folder.path()).map_err(|error| refused(Exit::Config, &error))?;
+    Ok(folder)
 }
 
 fn written(format: Format, results: &[PluginResult]) -> Result<String, Failure> {
