@@ -146,6 +146,10 @@ pub struct PluginResult {
     pub version: String,
     /// SHA-256 of manifest, artifacts and schemas.
     pub sha256: String,
+    /// The highest level whose checks were made: what is above it is not known.
+    pub up_to: Level,
+    /// Whether all checks up to it were made, not some that were named.
+    pub is_whole: bool,
     /// The results.
     pub outcomes: Vec<Outcome>,
 }
@@ -175,7 +179,7 @@ impl PluginResult {
         let outcomes: Vec<&Outcome> = self.outcomes.iter().filter(own).collect();
         let hindered = outcomes.iter().filter(|outcome| outcome.hinders()).map(|outcome| outcome.level).min();
         let level = match hindered {
-            None => Some(Level::L3),
+            None => Some(self.up_to),
             Some(hindered) => LEVELS.into_iter().rev().find(|level| *level < hindered),
         };
         let required: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_advisory).collect();
@@ -235,6 +239,8 @@ mod tests {
             id: "a.b".to_owned(),
             version: String::new(),
             sha256: String::new(),
+            up_to: Level::L3,
+            is_whole: true,
             outcomes,
         }
     }
@@ -254,6 +260,14 @@ mod tests {
         assert_eq!(level_and_code(&[("X08", Status::Warn, None)]), (Some(Level::L3), 0));
         assert_eq!(level_and_code(&[("X01", Status::HarnessError, None)]).1, 70);
         assert_eq!(exit_code(&[], Level::L0), 5);
+    }
+
+    #[test]
+    fn a_level_that_was_not_looked_at_is_not_reached() {
+        let result = PluginResult { up_to: Level::L1, ..result(&[]) };
+        assert_eq!(result.verdicts()[0].level, Some(Level::L1));
+        assert_eq!(exit_code(std::slice::from_ref(&result), Level::L1), 0);
+        assert_eq!(exit_code(&[result], Level::L2), 1);
     }
 
     #[test]

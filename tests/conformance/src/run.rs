@@ -86,6 +86,8 @@ impl Run {
             id: read.as_ref().map(|plugin| plugin.id().to_owned()).unwrap_or_default(),
             version: read.as_ref().map(|plugin| plugin.version().to_string()).unwrap_or_default(),
             sha256: read.as_ref().map(|plugin| plugin.sha256().to_owned()).unwrap_or_default(),
+            up_to: self.level,
+            is_whole: self.only.is_empty(),
             outcomes: Vec::new(),
         };
         let checking = Checking { run: self, folder, expectations, told, code: tempfile::tempdir()? };

@@ -53,8 +53,9 @@ pub fn verdict_line(result: &PluginResult, verdict: &Verdict) -> String {
         1 => ", 1 warning".to_owned(),
         count => format!(", {count} warnings"),
     };
+    let some = if result.is_whole { "" } else { ", only some checks made" };
     format!(
-        "{}: {} {level} ({}/{} required{warnings}) suite {SUITE} anneal {} sha256 {}",
+        "{}: {} {level} ({}/{} required{warnings}{some}) suite {SUITE} anneal {} sha256 {}",
         if verdict.entry.is_empty() { result.folder.display().to_string() } else { verdict.entry.clone() },
         verdict.kind,
         verdict.met,
