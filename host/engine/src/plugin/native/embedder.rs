@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use super::context::{Context, Sink};
 use super::crash;
-use super::probe;
+use super::table;
 use crate::conditioner::{Embedded, Embedder, EmbedderCall, EmbedderInput, ParamDecl, Slot};
 use crate::error::{ComponentError, ErrorCode};
 
@@ -121,7 +121,7 @@ impl NativeEmbedder {
 
     fn left_changed(&self, what: &'static str) {
         tracing::warn!(target: "plugin", plugin = self.name, "forward left {what} changed; it is as it was again");
-        probe::left_changed(what);
+        table::left_changed(what);
     }
 
     /// What an embedding must be whatever the embedder.

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::context::{Context, Reported};
 use super::crash;
 use super::embedder::NativeEmbedder;
-use super::probe::Table;
+use super::table::Table;
 use crate::conditioner::Embedder;
 use crate::error::{ComponentError, ErrorCode};
 

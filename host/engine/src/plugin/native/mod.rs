@@ -6,8 +6,9 @@ mod crash;
 mod embedder;
 mod library;
 mod ops;
-/// Hosts that plugins are tried on.
+/// What can be asked of a library, and of hosts that plugins are tried on.
 pub mod probe;
+mod table;
 
 pub use crash::report_crashes;
 pub(super) use library::same_minor;
