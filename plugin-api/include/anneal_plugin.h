@@ -225,7 +225,8 @@ typedef struct anneal_embedder_v1 {
   void (*destroy)(anneal_instance *instance);
   /* Declares the parameters, in the same order every time. May be NULL when there are none. */
   anneal_status (*declare)(anneal_instance *instance, anneal_ctx *ctx, anneal_sink *params);
-  /* Embeds the inputs of one call. Autograd records what it does as the host's grad mode says. */
+  /* Embeds the inputs of one call. A plugin over the host's operations is first called with meta tensors, before a
+   * model is built: what looks at values asks tensor_info for is_meta. Autograd records what it does as the host's grad mode says. */
   anneal_status (*forward)(anneal_instance *instance, const anneal_call *call, anneal_sink *outputs);
 } anneal_embedder_v1;
 

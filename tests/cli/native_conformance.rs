@@ -247,21 +247,8 @@ fn faults_of_embedders_with_a_libtorch_of_their_own_are_found() {
 #[test]
 fn bundled_embedders_and_those_of_the_sdk_reach_the_highest_level() {
     let dir = tempfile::tempdir().unwrap();
-    let example = path("plugin-api/examples/class-c");
-    let manifest = fs::read_to_string(format!("{example}/plugin.toml")).unwrap();
-    let class_c = compiled(dir.path(), "test.class-c", "library.c", &["-DFAULT=NONE"], "", "");
-    fs::write(class_c.join("plugin.toml"), manifest).unwrap();
-    fs::copy(format!("{example}/schema/class-c.json"), class_c.join("schema/class-c.json")).unwrap();
-    let status = Command::new("cc")
-        .args(["-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-I", &path("plugin-api/include")])
-        .arg(format!("{example}/class.c"))
-        .arg("-o")
-        .arg(class_c.join("libclass_c.so"))
-        .status();
-    assert!(status.unwrap().success());
-    for part in ["schema/class-c.json", "libclass_c.so"] {
-        fs::set_permissions(class_c.join(part), PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    super::native_ops::compile(dir.path());
+    let class_c = dir.path().join("test.class-c");
     let folders = [
         path("target/plugins/anneal.embedders"),
         path("target/plugins/anneal.encoders"),

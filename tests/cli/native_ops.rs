@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::run::{checkpoint_file, path, train};
 
 /// The example in C, compiled into a plugin directory.
-fn compile(dir: &Path) {
+pub fn compile(dir: &Path) {
     let folder = dir.join("test.class-c");
     fs::create_dir_all(folder.join("schema")).unwrap();
     let example = path("plugin-api/examples/class-c");

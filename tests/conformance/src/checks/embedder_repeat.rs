@@ -97,27 +97,16 @@ fn generators(subject: &mut Subject) -> Found {
     let draw = || Tensor::rand([8], (Kind::Double, Device::Cpu));
     tch::manual_seed(11);
     let undisturbed = values(&draw());
-    let mut first = None;
-    for (seed, training) in [(11, false), (11, true), (12, false)] {
+    let forward = |seed: i64, training: bool| {
         tch::manual_seed(seed);
         subject.trace(format!("forward, training: {training}"));
-        let outputs = trial.embed_with(&batch, &trial.params, training);
-        let outputs = outputs.map_err(|error| Finding::fail(error.to_string()))?;
-        if seed == 11 {
-            demand!(
-                values(&draw()) == undisturbed,
-                "a call with training = {training} draws from libtorch's generator"
-            );
-        }
-        if !training {
-            let first = first.get_or_insert(outputs);
-            if seed == 12 {
-                let again = embed(subject, &trial, &batch)?;
-                same("calls with libtorch's generator seeded differently", first, &again, 0.0)?;
-            }
-        }
-    }
-    Ok(())
+        trial.embed_with(&batch, &trial.params, training).map_err(|error| Finding::fail(error.to_string()))
+    };
+    let first = forward(11, false)?;
+    demand!(values(&draw()) == undisturbed, "a call in sampling draws from libtorch's generator");
+    forward(11, true)?;
+    demand!(values(&draw()) == undisturbed, "a call in training draws from libtorch's generator");
+    same("calls with libtorch's generator seeded differently", &first, &forward(12, false)?, 0.0)
 }
 
 fn process_state(subject: &mut Subject) -> Found {
