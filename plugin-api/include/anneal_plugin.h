@@ -160,8 +160,9 @@ typedef struct anneal_host_api {
    * {"normal":{"std":1.0}} or {"uniform":{"bound":0.1}}. */
   anneal_status (*declare_param)(anneal_sink *sink, anneal_str name, int32_t ndim, const int64_t *sizes,
                                  anneal_str init_json, uint32_t flags);
-  /* [call, in forward] Hands over an embedding. `slot` is vector, crossattn, concat, cond_view or cond_motion; when
-   * it is empty the rank decides: 2 vector, 3 crossattn, 4 or 5 concat. */
+  /* [call, in forward] Hands over a result. An embedder's `slot` is vector, crossattn, concat, cond_view or
+   * cond_motion; when it is empty the rank decides: 2 vector, 3 crossattn, 4 or 5 concat. A weighting's is weight or
+   * offset. */
   anneal_status (*emit_output)(anneal_sink *sink, anneal_str slot, anneal_tensor *owned);
 
   /* Since 1.1. A function of these that fails has called set_error itself, so a plugin may just return its status. */
@@ -231,6 +232,15 @@ typedef struct anneal_embedder_v1 {
 } anneal_embedder_v1;
 
 #define ANNEAL_EMBEDDER_V1 "anneal.embedder/1"
+
+/* What `get_extension("anneal.weighting/1")` points to: the same functions, for weightings of the loss that compute with
+ * tensors or learn. A call has one input, `sigma` [n] f32, the noise level of each row of the batch, where the parameters
+ * are; `num_scenes` is n. `forward` emits `weight` [n], what each row's loss is multiplied by, not below zero; and, if it
+ * likes, `offset` [n], what is then added to it. Parameters are always trained; gradients reach them from both. A row's
+ * results depend on its own sigma alone. Meta tensors come first, as with embedders. */
+typedef anneal_embedder_v1 anneal_weighting_v1;
+
+#define ANNEAL_WEIGHTING_V1 "anneal.weighting/1"
 
 typedef struct anneal_plugin_api {
   size_t struct_size;

@@ -19,6 +19,14 @@ pub const ABI_MINOR_OPS: u16 = 1;
 pub const ENTRY_SYMBOL: &std::ffi::CStr = c"anneal_plugin_entry_v1";
 /// The extension that a plugin with embedders answers with an [`EmbedderV1`].
 pub const EMBEDDER_EXTENSION: &std::ffi::CStr = c"anneal.embedder/1";
+/// The extension that a plugin with weightings answers with a [`WeightingV1`].
+pub const WEIGHTING_EXTENSION: &std::ffi::CStr = c"anneal.weighting/1";
+/// The input of a weighting.
+pub const SIGMA_INPUT: &str = "sigma";
+/// The slot of what a row's loss is multiplied by.
+pub const WEIGHT_SLOT: &str = "weight";
+/// The slot of what is added to a row's weighted loss.
+pub const OFFSET_SLOT: &str = "offset";
 
 /// The flag of [`HostApi::declare_param`] for what is saved and never trained.
 pub const PARAM_BUFFER: u32 = 1;
@@ -212,6 +220,9 @@ pub struct EmbedderV1 {
     pub forward: Option<unsafe extern "C" fn(*mut Instance, *const Call, *mut Sink) -> Status>,
 }
 
+/// The functions of a plugin's weightings, those of embedders.
+pub type WeightingV1 = EmbedderV1;
+
 /// What a plugin's entry returns.
 #[repr(C)]
 pub struct PluginApi {
@@ -382,8 +393,12 @@ mod tests {
         for (name, value) in constants {
             writeln!(text, "CHECK({name} == {value}, \"\");").unwrap();
         }
-        let extension = EMBEDDER_EXTENSION.to_str().unwrap();
-        writeln!(text, "CHECK(sizeof(ANNEAL_EMBEDDER_V1) == {}, \"\");", extension.len() + 1).unwrap();
+        for (name, extension) in
+            [("ANNEAL_EMBEDDER_V1", EMBEDDER_EXTENSION), ("ANNEAL_WEIGHTING_V1", WEIGHTING_EXTENSION)]
+        {
+            writeln!(text, "CHECK(sizeof({name}) == {}, \"\");", extension.count_bytes() + 1).unwrap();
+        }
+        writeln!(text, "CHECK(sizeof(anneal_weighting_v1) == {}, \"\");", size_of::<WeightingV1>()).unwrap();
         text
     }
 

@@ -17,6 +17,7 @@ mod guide;
 mod lora;
 mod native_conformance;
 mod native_ops;
+mod native_weighting;
 mod options;
 mod plan;
 mod plugin_author;

@@ -108,6 +108,9 @@ const OWN_LIBTORCH: &[(&str, &[&str])] = &[
 
 const SCHEMA: &str = r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{},"additionalProperties":false}"#;
 
+/// The schema of entries without settings, below a plugin's folder.
+pub const SCHEMA_FILE: &str = "schema/none.json";
+
 /// A plugin in C, compiled into a folder of its id.
 pub fn compiled(dir: &Path, id: &str, source: &str, flags: &[&str], manifest: &str, entries: &str) -> PathBuf {
     let folder = dir.join(id);
@@ -117,7 +120,7 @@ pub fn compiled(dir: &Path, id: &str, source: &str, flags: &[&str], manifest: &s
         "schema-version = 1\nid = \"{id}\"\nversion = \"0.1.0\"\n[api]\nabi = \"1.1\"\n{artifact}{manifest}{entries}"
     );
     fs::write(folder.join("plugin.toml"), text).unwrap();
-    fs::write(folder.join("schema/none.json"), SCHEMA).unwrap();
+    fs::write(folder.join(SCHEMA_FILE), SCHEMA).unwrap();
     let output = Command::new("cc")
         .args(["-std=c11", "-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", "-I"])
         .args([&path("plugin-api/include"), &path(&format!("tests/conformance/saboteurs-native/{source}")), "-o"])
@@ -126,7 +129,7 @@ pub fn compiled(dir: &Path, id: &str, source: &str, flags: &[&str], manifest: &s
         .output()
         .expect("a C compiler is needed to build anneal");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["", "schema", "plugin.toml", "schema/none.json", "plugin.so"] {
+    for part in ["", "schema", "plugin.toml", SCHEMA_FILE, "plugin.so"] {
         fs::set_permissions(folder.join(part), PermissionsExt::from_mode(0o755)).unwrap();
     }
     folder
@@ -139,20 +142,20 @@ pub fn entry(name: &str, input: &str) -> String {
     )
 }
 
-/// `--only` for each check whose id starts with a letter.
-fn only(letter: char) -> Vec<String> {
+/// `--only` for each check whose id starts with one of some letters.
+fn only(letters: &[char]) -> Vec<String> {
     let checks = anneal(&["plugin", "checks"]).succeeds().out;
-    let ids = checks.lines().filter_map(|line| line.split_whitespace().next()).filter(|id| id.starts_with(letter));
+    let ids = checks.lines().filter_map(|line| line.split_whitespace().next()).filter(|id| id.starts_with(letters));
     // How long a library takes to load is the machine's.
     let ids = ids.filter(|id| *id != "N05");
     ids.flat_map(|id| ["--only".to_owned(), id.to_owned()]).collect()
 }
 
 /// Checks folders with time for machines that do other things too, and returns the report.
-fn report_of(folders: &[PathBuf], letter: char, scale: &str) -> Value {
+pub fn report_of(folders: &[PathBuf], letters: &[char], scale: &str) -> Value {
     let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-    let only = only(letter);
+    let only = only(letters);
     let mut more = vec!["--format", "json", "--timeout-scale", scale];
     more.extend(only.iter().map(String::as_str));
     let ran = check(&folders, &more);
@@ -162,7 +165,7 @@ fn report_of(folders: &[PathBuf], letter: char, scale: &str) -> Value {
 }
 
 /// What was missed: faults whose unmet checks are not those that are meant.
-fn missed(mut unmet: BTreeMap<String, Vec<String>>, faults: &[(&str, &[&str])]) -> Vec<String> {
+pub fn missed(mut unmet: BTreeMap<String, Vec<String>>, faults: &[(&str, &[&str])]) -> Vec<String> {
     let found = |(fault, meant): &(&str, &[&str])| {
         let found = unmet.remove(*fault).unwrap_or_default();
         (found != *meant).then(|| format!("{fault}: {found:?}, meant are {meant:?}"))
@@ -194,7 +197,7 @@ fn faults_of_libraries_are_found_and_nothing_else_is_blamed() {
         let flags = [&["-DFAULT=NONE"], *flags].concat();
         folders.push(compiled(dir.path(), &format!("test.{fault}"), "library.c", &flags, manifest, &scaled));
     }
-    let report = report_of(&folders, 'N', "0.5");
+    let report = report_of(&folders, &['N'], "0.5");
     let meant = LIBRARIES.iter().map(|(_, meant)| *meant).chain(LINKS.iter().map(|(.., meant)| *meant));
     let plugins = report["plugins"].as_array().unwrap();
     let missed: Vec<String> = plugins
@@ -229,14 +232,14 @@ fn faults_of_embedders_are_found_and_nothing_else_is_blamed() {
     let descriptor = serde_json::json!({ "sdk": "c", "entries": listed }).to_string();
     let flag = format!("-DDESCRIPTOR={descriptor:?}");
     let folder = compiled(dir.path(), "test.embedders", "embedders.c", &[&flag], "", &entries);
-    let report = report_of(&[folder], 'E', "1");
+    let report = report_of(&[folder], &['E'], "1");
     let missed = missed(unmet(&report), EMBEDDERS);
     assert!(missed.is_empty(), "{missed:#?}\n{}", said(&report));
 }
 
 #[test]
 fn faults_of_embedders_with_a_libtorch_of_their_own_are_found() {
-    let report = report_of(&[PathBuf::from(path("target/test-plugins/test.faulty-native"))], 'E', "1");
+    let report = report_of(&[PathBuf::from(path("target/test-plugins/test.faulty-native"))], &['E'], "1");
     let mut unmet = unmet(&report);
     // It has no example, because its fault is a setting.
     assert_eq!(unmet.remove("faulty"), Some(vec!["E02".to_owned()]));
@@ -266,7 +269,7 @@ fn bundled_embedders_and_those_of_the_sdk_reach_the_highest_level() {
 }
 
 /// What was found of the checks that are not met.
-fn said(report: &Value) -> String {
+pub fn said(report: &Value) -> String {
     let results = report["plugins"].as_array().unwrap().iter().flat_map(|plugin| plugin["results"].as_array().unwrap());
     let failed = results.filter(|result| !["pass", "skip"].contains(&result["status"].as_str().unwrap()));
     failed.map(|result| format!("{} {}: {}\n", result["entry"], result["id"], result["message"])).collect()

@@ -68,14 +68,20 @@ fn every_template_builds_into_a_plugin_that_runs() {
 }
 
 #[test]
-fn an_embedder_in_rust_is_built_and_checked_by_cargo_test() {
+fn native_plugins_in_rust_are_built_and_checked_by_cargo_test() {
+    for (name, kind, of_kind) in [("rows", "embedder", "embedder"), ("line", "learned-weighting", "weighting")] {
+        checked_by_cargo_test(name, kind, of_kind);
+    }
+}
+
+fn checked_by_cargo_test(name: &str, kind: &str, of_kind: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let folder = begin(dir.path(), "acme.rows", "embedder");
+    let folder = begin(dir.path(), &format!("acme.{name}"), kind);
     let mut test = Command::new("cargo");
     test.arg("test").current_dir(&folder).env("ANNEAL", env!("CARGO_BIN_EXE_anneal")).env("OMP_NUM_THREADS", "1");
     test.env("CARGO_TARGET_DIR", path("target/authored")).env("CARGO_NET_OFFLINE", "true");
     let ran = Ran::from(test.output().unwrap()).succeeds();
-    assert!(ran.out.contains("acme.rows/rows: embedder L3 ("), "{ran:#?}");
+    assert!(ran.out.contains(&format!("acme.{name}/{name}: {of_kind} L3 (")), "{ran:#?}");
 }
 
 #[test]

@@ -117,6 +117,25 @@ fn an_embedder_in_c_is_built_by_the_systems_compiler_and_trains() {
     anneal(&["plugin", "build", folder.to_str().unwrap()]).fails(4, &["could not build acme.rows", "plugin.c:1"]);
 }
 
+#[test]
+fn a_learned_weighting_in_c_is_built_reaches_the_highest_level_and_trains() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = begin(dir.path(), "acme.line", "learned-weighting", "c");
+    let built = anneal(&["plugin", "build", folder.to_str().unwrap()]).succeeds();
+    assert!(built.out.contains("weighting acme.line/line"), "{built:?}");
+    let dist = folder.join("dist");
+    let checked = anneal(&["plugin", "check", dist.join("acme.line").to_str().unwrap(), "--timeout-scale", "2"]);
+    assert!(checked.out.contains("acme.line/line: weighting L3 ("), "{checked:#?}");
+    let run = dir.path().join("run");
+    let sets = ["train.steps=2", "loss.weighting={plugin=\"line\",sigma_data=1.0}"];
+    train(&run, &sets, &["--plugin-dir", dist.to_str().unwrap()]).succeeds();
+    let model = crate::run::checkpoint_file(&run, 2, "model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&model).unwrap();
+    for name in ["loss.weighting.a", "loss.weighting.b"] {
+        assert!(tensors.tensor(name).unwrap().data() != [0; 4], "{name} has not moved");
+    }
+}
+
 /// What a language's plugin of a kind took and became.
 struct Made {
     folder: PathBuf,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anneal::conditioner::{Conditioner, Embedded, Embedder, EmbedderCall, EmbedderInput, EmbedderUse, ParamDecl};
 use anneal::config::{EmbedderConfig, ScalingConfig, SigmaPer};
 use anneal::data::Batch;
-use anneal::diffusion::{Denoiser, DrawKind, Loss, Model, RowDistance, SigmaSampler, Weighting, Wrapper};
+use anneal::diffusion::{Denoiser, DrawKind, Loss, LossWeighting, Model, RowDistance, SigmaSampler, Weighting, Wrapper};
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
 use anneal::trainer::{
@@ -178,7 +178,7 @@ impl Step {
             sigma_per: SigmaPer::Clip,
             offset_noise_level: 0.0,
             sigma_sampler: Box::new(SvdSigmas),
-            weighting: Box::new(SvdSigmas),
+            weighting: LossWeighting::Scalar(Box::new(SvdSigmas)),
         };
         let mut objective = DiffusionObjective { model, loss, preview: None, validation: None };
         let mut rates = Rates { model: Schedule::new(1e-5, None), adversary: None };

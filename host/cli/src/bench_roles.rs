@@ -38,7 +38,7 @@ impl Roles {
             }
             let compiled = compile(&plugin)?;
             let mut asked: Vec<PluginKind> = Vec::new();
-            for entry in plugin.entries().filter(|entry| Runtime::of(entry.kind()) == Runtime::Wasm) {
+            for entry in plugin.entries().filter(|entry| entry.runtime() == Runtime::Wasm) {
                 // A solver's cost is that of its model's calls. What has to be set and what with, nobody says here.
                 let has_to_be_set = entry.schema()["required"].as_array().is_some_and(|names| !names.is_empty());
                 let is_told = !has_to_be_set || !entry.examples().is_empty();

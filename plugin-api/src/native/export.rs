@@ -1,4 +1,4 @@
-//! From the C functions that the host calls to an author's embedders.
+//! From the C functions that the host calls to an author's embedders and weightings.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
@@ -10,17 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
 
-use super::embedder::{Call, Embedder, Input, Inputs, ParamDecl, Params};
+use super::embedder::{Call, Embedder, Input, Inputs, ParamDecl, Params, Slot};
 use super::error::{Error, ErrorKind, Result};
 use super::handle::Handle;
 use super::host::{self, Host, InCall, host};
 use super::panics;
+use super::weighting::Weighting;
 use crate::abi::{self, Ctx, EmbedderV1, HostApi, PluginApi, Sink, Status, Str, status};
 use crate::config::{Config, ConfigError};
 
-/// An exported embedder, its type erased.
+/// An exported embedder or weighting, its type erased.
 #[derive(Clone, Copy)]
 pub struct Entry {
+    kind: Kind,
     name: &'static str,
     schema: fn() -> Value,
     check: fn(&Map<String, Value>) -> Vec<ConfigError>,
@@ -32,45 +34,113 @@ pub struct Entry {
 impl Entry {
     /// The embedder `E` under a name.
     pub const fn embedder<E: Embedder<T>, T: Handle>(name: &'static str) -> Self {
-        Self {
-            name,
-            schema: E::Config::schema,
-            check: check::<E, T>,
-            create: create::<E, T>,
-            torch_version: T::TORCH_VERSION,
-            abi_minor_min: T::ABI_MINOR_MIN,
-        }
+        let create = create::<OverEmbedder<E, T>>;
+        Self::new::<E::Config, T>(Kind::Embedder, name, create)
+    }
+
+    /// The weighting `W` under a name.
+    pub const fn weighting<W: Weighting<T>, T: Handle>(name: &'static str) -> Self {
+        let create = create::<OverWeighting<W, T>>;
+        Self::new::<W::Config, T>(Kind::Weighting, name, create)
+    }
+
+    const fn new<C: Config, T: Handle>(
+        kind: Kind,
+        name: &'static str,
+        create: fn(&Map<String, Value>) -> Result<Instance>,
+    ) -> Self {
+        let (torch_version, abi_minor_min) = (T::TORCH_VERSION, T::ABI_MINOR_MIN);
+        Self { kind, name, schema: C::schema, check: check::<C>, create, torch_version, abi_minor_min }
     }
 }
 
-fn check<E: Embedder<T>, T: Handle>(settings: &Map<String, Value>) -> Vec<ConfigError> {
-    E::Config::from_map(settings).err().unwrap_or_default()
+/// What an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Embedder,
+    Weighting,
 }
 
-fn create<E: Embedder<T>, T: Handle>(settings: &Map<String, Value>) -> Result<Instance> {
-    let settings = E::Config::from_map(settings).map_err(|errors| match errors.into_iter().next() {
+impl Kind {
+    fn name(self) -> &'static str {
+        if self == Self::Embedder { "embedder" } else { "weighting" }
+    }
+}
+
+fn check<C: Config>(settings: &Map<String, Value>) -> Vec<ConfigError> {
+    C::from_map(settings).err().unwrap_or_default()
+}
+
+fn create<F: Forward>(settings: &Map<String, Value>) -> Result<Instance> {
+    let settings = F::Config::from_map(settings).map_err(|errors| match errors.into_iter().next() {
         Some(error) => Error::from(error),
         None => Error::config("", "the settings are wrong"),
     })?;
     let mut params = Params::default();
-    let embedder = Box::new(Over(E::new(settings, &mut params)?, PhantomData::<fn() -> T>));
-    Ok(Instance { embedder, decls: params.decls, poisoned: AtomicBool::new(false) })
+    let forward = Box::new(F::new(settings, &mut params)?);
+    Ok(Instance { forward, decls: params.decls, poisoned: AtomicBool::new(false) })
 }
 
-trait Forward: Send {
+/// What an author writes, with the tensors it computes with.
+trait Forward: Send + Sized + 'static {
+    type Config: Config;
+    type Tensor: Handle;
+
+    fn new(settings: Self::Config, params: &mut Params) -> Result<Self>;
+
+    /// The results by slot.
+    fn results(
+        &self,
+        call: &Call<'_, Self::Tensor>,
+        inputs: &Inputs<'_, Self::Tensor>,
+    ) -> Result<Vec<(&'static str, Self::Tensor)>>;
+}
+
+struct OverEmbedder<E, T>(E, PhantomData<fn() -> T>);
+
+impl<E: Embedder<T>, T: Handle> Forward for OverEmbedder<E, T> {
+    type Config = E::Config;
+    type Tensor = T;
+
+    fn new(settings: E::Config, params: &mut Params) -> Result<Self> {
+        Ok(Self(E::new(settings, params)?, PhantomData))
+    }
+
+    fn results(&self, call: &Call<'_, T>, inputs: &Inputs<'_, T>) -> Result<Vec<(&'static str, T)>> {
+        let outputs = self.0.forward(call, inputs)?.0;
+        Ok(outputs.into_iter().map(|(slot, embedding)| (slot.map_or("", Slot::name), embedding)).collect())
+    }
+}
+
+struct OverWeighting<W, T>(W, PhantomData<fn() -> T>);
+
+impl<W: Weighting<T>, T: Handle> Forward for OverWeighting<W, T> {
+    type Config = W::Config;
+    type Tensor = T;
+
+    fn new(settings: W::Config, params: &mut Params) -> Result<Self> {
+        Ok(Self(W::new(settings, params)?, PhantomData))
+    }
+
+    fn results(&self, call: &Call<'_, T>, inputs: &Inputs<'_, T>) -> Result<Vec<(&'static str, T)>> {
+        let weighed = self.0.weigh(call, inputs.tensor()?)?;
+        let offsets = weighed.offsets.map(|offsets| (abi::OFFSET_SLOT, offsets));
+        Ok([(abi::WEIGHT_SLOT, weighed.weights)].into_iter().chain(offsets).collect())
+    }
+}
+
+/// [`Forward`] without its types.
+trait Run: Send {
     /// # Safety
     /// `call` and `outputs` must be those of the running `forward`.
-    unsafe fn forward(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()>;
+    unsafe fn run(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()>;
 }
-
-/// An embedder, with the tensors it computes with.
-struct Over<E, T>(E, PhantomData<fn() -> T>);
 
 /// What the host holds as `anneal_instance`.
 pub struct Instance {
-    embedder: Box<dyn Forward>,
+    forward: Box<dyn Run>,
     decls: Vec<ParamDecl>,
-    /// A panic may have left the embedder half changed, so that it must not be entered again.
+    /// A panic may have left it half changed, so that it must not be entered again.
     poisoned: AtomicBool,
 }
 
@@ -88,7 +158,8 @@ unsafe impl Sync for Plugin {}
 
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
 
-static EMBEDDER: EmbedderV1 = EmbedderV1 {
+/// The functions of embedders and weightings alike.
+static FUNCTIONS: EmbedderV1 = EmbedderV1 {
     struct_size: size_of::<EmbedderV1>(),
     check_config: Some(check_config),
     create: Some(create_instance),
@@ -106,7 +177,7 @@ fn describe(entries: &'static [Entry]) -> &'static Plugin {
     PLUGIN.get_or_init(|| {
         let listed: Vec<Value> = entries
             .iter()
-            .map(|entry| json!({ "name": entry.name, "kind": "embedder", "schema": (entry.schema)() }))
+            .map(|entry| json!({ "name": entry.name, "kind": entry.kind.name(), "schema": (entry.schema)() }))
             .collect();
         let descriptor = json!({ "sdk": env!("CARGO_PKG_VERSION"), "entries": listed }).to_string();
         let api = PluginApi {
@@ -133,7 +204,15 @@ unsafe extern "C" fn init(api: *const HostApi, ctx: *mut Ctx) -> Status {
 
 unsafe extern "C" fn get_extension(id: *const c_char) -> *const c_void {
     // SAFETY: the host passes a NUL-terminated text.
-    if unsafe { CStr::from_ptr(id) } == abi::EMBEDDER_EXTENSION { (&raw const EMBEDDER).cast() } else { ptr::null() }
+    let id = unsafe { CStr::from_ptr(id) };
+    let kind = [(abi::EMBEDDER_EXTENSION, Kind::Embedder), (abi::WEIGHTING_EXTENSION, Kind::Weighting)]
+        .into_iter()
+        .find_map(|(known, kind)| (known == id).then_some(kind));
+    let entries = PLUGIN.get().map_or(&[][..], |plugin| plugin.entries);
+    match kind.filter(|kind| entries.iter().any(|entry| entry.kind == *kind)) {
+        Some(_) => (&raw const FUNCTIONS).cast(),
+        None => ptr::null(),
+    }
 }
 
 /// Runs the body of a C function: errors and panics become error texts of the host, and a status.
@@ -234,7 +313,7 @@ unsafe fn run(instance: &Instance, call: &abi::Call, outputs: *mut Sink) -> Resu
         return Err(Error::new(ErrorKind::Internal, message));
     }
     // SAFETY: as the caller promises.
-    unsafe { instance.embedder.forward(host()?, call, outputs) }
+    unsafe { instance.forward.run(host()?, call, outputs) }
 }
 
 /// A handle of the host as a tensor that is not freed here.
@@ -246,16 +325,16 @@ unsafe fn borrow<T: Handle>(handle: *const abi::Tensor) -> ManuallyDrop<T> {
     ManuallyDrop::new(unsafe { T::from_handle(handle.cast_mut()) })
 }
 
-impl<E: Embedder<T>, T: Handle> Forward for Over<E, T> {
-    unsafe fn forward(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
+impl<F: Forward> Run for F {
+    unsafe fn run(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
         // SAFETY: the host lists `num_params` live handles.
-        let params: Vec<_> = (0..call.num_params).map(|i| unsafe { borrow::<T>(*call.params.add(i)) }).collect();
+        let params: Vec<_> = (0..call.num_params).map(|i| unsafe { borrow::<F::Tensor>(*call.params.add(i)) }).collect();
         // SAFETY: the host lists `num_inputs` inputs, `input_size` bytes apart.
         let raw: Vec<&abi::Input> =
             (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
         // SAFETY: an input's tensor is null or a live handle.
         let tensors: Vec<_> =
-            raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow::<T>(input.tensor) })).collect();
+            raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow::<F::Tensor>(input.tensor) })).collect();
         let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
             // SAFETY: the host's texts outlive the call.
             let name = unsafe { input.name.to_text() };
@@ -277,8 +356,8 @@ impl<E: Embedder<T>, T: Handle> Forward for Over<E, T> {
             params: params.iter().map(|param| &**param).collect(),
             draw: &draw,
         };
-        for (slot, embedding) in self.0.forward(&call, &inputs)?.0 {
-            host.emit(outputs, slot, embedding)?;
+        for (slot, tensor) in self.results(&call, &inputs)? {
+            host.emit(outputs, slot, tensor)?;
         }
         Ok(())
     }

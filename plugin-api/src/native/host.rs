@@ -149,8 +149,7 @@ impl Host {
         ))
     }
 
-    pub(super) fn emit<T: Handle>(&self, sink: *mut Sink, slot: Option<Slot>, tensor: T) -> Result<()> {
-        let slot = slot.map_or("", Slot::name);
+    pub(super) fn emit<T: Handle>(&self, sink: *mut Sink, slot: &str, tensor: T) -> Result<()> {
         // SAFETY: called inside forward with its sink; the handle is ours to give, and the host takes it in any case.
         let code = unsafe {
             let emit = abi::member!(self.api, HostApi, emit_output).ok_or_else(|| too_old("emit_output"))?;

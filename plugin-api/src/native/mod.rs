@@ -1,4 +1,4 @@
-//! Native plugins: embedders over the host's tensors, in the host's process.
+//! Native plugins: embedders and weightings over the host's tensors, in the host's process.
 //!
 //! An embedder is a struct with settings, parameters that it declares and the host owns, and a `forward`. Autograd
 //! records what `forward` does, so a trainable embedder needs no code of its own. A whole plugin:
@@ -81,6 +81,7 @@ mod host_ops;
 mod panics;
 mod tensor;
 mod value;
+mod weighting;
 
 /// The host's operations.
 pub mod op;
@@ -90,6 +91,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use handle::Handle;
 pub use host::{Level, log, log_enabled};
 pub use tensor::{Device, Dtype, Element, Tensor};
+pub use weighting::{Weighed, Weighting};
 
 #[cfg(feature = "tch")]
 pub(crate) use error::without_backtrace;
@@ -99,15 +101,15 @@ pub use crate::__native_op as op;
 #[doc(hidden)]
 pub use export::{Entry, plugin_api};
 
-/// Exports embedders by name: `export_plugin! { embedder "class" => Class, embedder "scalar" => Scalar }`.
+/// Exports embedders and weightings by name: `export_plugin! { embedder "class" => Class, weighting "u" => Learned }`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_native_plugin {
-    ($(embedder $name:literal => $embedder:ty),+ $(,)?) => {
+    ($($kind:ident $name:literal => $entry:ty),+ $(,)?) => {
         /// What the host looks up in the library.
         #[unsafe(no_mangle)]
         pub extern "C" fn anneal_plugin_entry_v1() -> *const $crate::abi::PluginApi {
-            const ENTRIES: &[$crate::native::Entry] = &[$($crate::native::Entry::embedder::<$embedder, _>($name)),+];
+            const ENTRIES: &[$crate::native::Entry] = &[$($crate::native::Entry::$kind::<$entry, _>($name)),+];
             $crate::native::plugin_api(ENTRIES)
         }
     };
@@ -118,6 +120,6 @@ pub use crate::__export_native_plugin as export_plugin;
 pub mod prelude {
     pub use super::op::Absent;
     pub use super::{Call, Embedder, Error, Init, Input, Inputs, Outputs, Param, Params, Result, Slot, export_plugin};
-    pub use super::{Device, Dtype, Tensor, op};
+    pub use super::{Device, Dtype, Tensor, Weighed, Weighting, op};
     pub use crate::config::{Config, ConfigError};
 }

@@ -73,7 +73,7 @@ impl From<::tch::TchError> for Error {
 /// What the source of a plugin needs.
 pub mod prelude {
     pub use crate::config::{Config, ConfigError};
-    pub use crate::native::{Embedder, Error, Init, Param, Params, Result, Slot, export_plugin};
+    pub use crate::native::{Embedder, Error, Init, Param, Params, Result, Slot, Weighting, export_plugin};
     pub use ::tch::{Kind, Tensor};
 
     /// What a call is about, beside its inputs.
@@ -84,6 +84,8 @@ pub mod prelude {
     pub type Inputs<'a> = crate::native::Inputs<'a, Tensor>;
     /// The embeddings of a call.
     pub type Outputs = crate::native::Outputs<Tensor>;
+    /// What a weighting makes of sigmas.
+    pub type Weighed = crate::native::Weighed<Tensor>;
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anneal::config::PluginKind;
+use anneal::plugin::Runtime;
 use serde::{Deserialize, Serialize};
 
 use crate::subject::Subject;
@@ -39,8 +40,10 @@ pub enum Scope {
     Entry,
     /// Every entry of a component.
     Function,
-    /// Every entry that answers with numbers.
+    /// Every entry of a component that answers with numbers.
     Numbers,
+    /// Every entry of a native library.
+    Native,
     /// Every entry that is started with settings alone: all but solvers.
     Settings,
     /// Entries of one kind.
@@ -48,14 +51,15 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a check of entries is about those of `kind`.
-    pub fn takes(self, kind: PluginKind) -> bool {
+    /// Whether a check of entries is about those of `kind` that `runtime` runs.
+    pub fn takes(self, kind: PluginKind, runtime: Runtime) -> bool {
         match self {
             Self::Plugin | Self::Component | Self::Library => false,
             Self::Entry => true,
-            Self::Function => kind != PluginKind::Embedder,
+            Self::Function => runtime == Runtime::Wasm,
+            Self::Native => runtime == Runtime::Native,
             Self::Settings => kind != PluginKind::Sampler,
-            Self::Numbers => !matches!(kind, PluginKind::Embedder | PluginKind::Sampler),
+            Self::Numbers => runtime == Runtime::Wasm && kind != PluginKind::Sampler,
             Self::Kind(wanted) => wanted == kind,
         }
     }

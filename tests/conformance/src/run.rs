@@ -100,7 +100,7 @@ impl Run {
             is_open = checking.all(None, &self.wanted(|scope| scope == Scope::Library), outcomes)?;
         }
         for entry in read.iter().flat_map(Plugin::entries).filter(|_| is_open) {
-            let checks = self.wanted(|scope| scope.takes(entry.kind()));
+            let checks = self.wanted(|scope| scope.takes(entry.kind(), entry.runtime()));
             checking.all(Some(&(entry.kind(), entry.name().to_owned())), &checks, outcomes)?;
         }
         Ok(result)

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anneal::conditioner::Embedder;
 use anneal::config::{Environment, PluginKind};
+use anneal::diffusion::TensorWeighting;
 use anneal::error::{ComponentError, ErrorCode};
 use anneal::plugin::native::NativeLibrary;
 use anneal::plugin::native::probe::Table;
 use anneal::plugin::wasm::{Answer, Asked, CodeCache, NoAnswer, Question, WasmPlugin, WasmRuntime};
-use anneal::plugin::{EntryRef, Plugin};
+use anneal::plugin::{EntryRef, Example, Plugin, Runtime};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ use tch::Kind;
 
 use crate::check::{Finding, Found};
 use crate::settings;
-use crate::trial::Trial;
+use crate::trial::{AsEmbedder, Trial, sigmas_example};
 use crate::work::Request;
 
 /// What a check works on.
@@ -83,6 +84,11 @@ impl Subject {
         self.entry.as_ref().map_or(PluginKind::Weighting, |(kind, _)| *kind)
     }
 
+    /// What runs the entry.
+    pub fn runtime(&mut self) -> Result<Runtime, Finding> {
+        Ok(self.entry()?.runtime())
+    }
+
     /// The entry's name.
     pub fn name(&self) -> String {
         self.entry.as_ref().map(|(_, name)| name.clone()).unwrap_or_default()
@@ -118,29 +124,52 @@ impl Subject {
         Ok(library)
     }
 
-    /// An embedder with these settings, if it takes them.
+    /// The native entry with these settings, if it takes them; a weighting as an embedder of sigmas.
     pub fn embedder(
         &mut self,
         config: &Map<String, Value>,
     ) -> Result<Result<Box<dyn Embedder>, ComponentError>, Finding> {
+        if self.kind() == PluginKind::Weighting {
+            let made = self.weighting(config)?;
+            return Ok(made.map(|weighting| Box::new(AsEmbedder(weighting)) as Box<dyn Embedder>));
+        }
         let (library, name) = (self.library()?, self.name());
         self.trace(format!("create with {}", shown(config)));
         Ok(library.embedder(&name, config))
     }
 
-    /// An embedder of the first example, with parameters, ready to be called.
-    pub fn trial(&mut self, kind: Kind, trained: bool) -> Result<Trial, Finding> {
+    /// The native weighting with these settings, if it takes them.
+    pub fn weighting(
+        &mut self,
+        config: &Map<String, Value>,
+    ) -> Result<Result<Box<dyn TensorWeighting>, ComponentError>, Finding> {
+        let (library, name) = (self.library()?, self.name());
+        self.trace(format!("create with {}", shown(config)));
+        Ok(library.weighting(&name, config))
+    }
+
+    /// What the native entry is tried with: its first example.
+    pub fn example(&mut self) -> Result<Example, Finding> {
+        if self.kind() == PluginKind::Weighting {
+            return Ok(sigmas_example(self.config()?));
+        }
         let example = self.entry()?.examples().first().cloned().filter(|example| !example.inputs.is_empty());
-        let example = example.ok_or_else(|| {
+        example.ok_or_else(|| {
             Finding::fail("the manifest does not say what the entry is given: add [[entry.example]] with inputs")
-        })?;
+        })
+    }
+
+    /// The native entry with the settings of its first example, with parameters, ready to be called.
+    pub fn trial(&mut self, kind: Kind, trained: bool) -> Result<Trial, Finding> {
+        let example = self.example()?;
         let embedder = self.embedder(&example.config)?.map_err(|error| Finding::fail(error.to_string()))?;
         Ok(Trial::new(embedder, example, kind, trained))
     }
 
     /// Starts the entry with these settings, and lets go of it.
     pub fn start_with(&mut self, config: &Map<String, Value>) -> Result<(), NoAnswer> {
-        if self.kind() != PluginKind::Embedder {
+        let runtime = self.runtime().map_err(|finding| stopped(self.name(), finding))?;
+        if runtime == Runtime::Wasm {
             return self.asked_with(config).map(drop);
         }
         let made = self.embedder(config).map_err(|finding| stopped(self.name(), finding))?;

@@ -1,14 +1,19 @@
-//! An embedder that is tried: parameters and inputs made of what its example says, scene by scene.
+//! A native entry that is tried: parameters and inputs made of what its example says, scene by scene.
 
 use anneal::conditioner::{Draws, Embedded, Embedder, EmbedderCall, EmbedderInput, Init, ParamDecl};
+use anneal::diffusion::TensorWeighting;
 use anneal::error::{ComponentError, ErrorCode};
 use anneal::plugin::{Example, ExampleInput, InputKind, Rows};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
 use crate::models::normal;
+
+/// The sigmas that a weighting is tried with: those of training, and a little beyond.
+const SIGMAS: [f64; 2] = [2e-3, 700.0];
 
 /// How far parameters are moved from where they start: zeros would hide what depends on them.
 const MOVED: f64 = 0.1;
@@ -27,7 +32,43 @@ pub struct Batch {
     pub inputs: Vec<(String, Given)>,
 }
 
-/// An embedder with parameters.
+/// What a weighting is tried with.
+pub fn sigmas_example(config: Map<String, Value>) -> Example {
+    let name = "sigma".to_owned();
+    let sigmas =
+        ExampleInput { name, kind: InputKind::F32, shape: Vec::new(), rows: Rows::Scenes, range: Some(SIGMAS) };
+    Example { config, n: None, expect: None, frames: None, inputs: vec![sigmas] }
+}
+
+/// A weighting as an embedder of sigmas: its results are weights and, if there are any, offsets.
+pub struct AsEmbedder(pub Box<dyn TensorWeighting>);
+
+impl Embedder for AsEmbedder {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn params(&self) -> &[ParamDecl] {
+        self.0.params()
+    }
+
+    fn forward(
+        &self,
+        inputs: &[EmbedderInput<'_>],
+        params: &[Tensor],
+        call: &mut EmbedderCall<'_>,
+    ) -> Result<Vec<Embedded>, ComponentError> {
+        let [EmbedderInput::Tensor { tensor, .. }] = inputs else {
+            let message = "a weighting is given sigmas, and nothing else";
+            return Err(ComponentError::new(self.0.name(), ErrorCode::InvalidArgument, message));
+        };
+        let weighed = self.0.weigh(tensor, params, call.training)?;
+        let results = [Some(weighed.weights), weighed.offsets].into_iter().flatten();
+        Ok(results.map(|tensor| Embedded { slot: None, tensor }).collect())
+    }
+}
+
+/// A native entry with parameters.
 pub struct Trial {
     pub embedder: Box<dyn Embedder>,
     pub params: Vec<Tensor>,

@@ -125,7 +125,7 @@ impl Objective {
         let with_offset = self.loss.offset_noise_level > 0.0;
         let offset = with_offset.then(|| recorded.take_last("randn").ok_or("the case has no offset")).transpose()?;
         let sigmas = self.sigmas(&case.numbers(&format!("{prefix}sigmas"))?, recorded)?;
-        let weights = self.loss.weighting.weights(&sigmas).map_err(text)?;
+        let weighed = self.loss.weighting.weigh(&sigmas, clean.device(), true).map_err(text)?;
         let mut noise = recorded.take_last("noise").ok_or("the case has no noise")?;
         if let Some(offset) = offset {
             noise = add_offset(&noise, &offset, self.loss.offset_noise_level);
@@ -135,7 +135,7 @@ impl Objective {
         let extra = model::extra(&batch, &self.extra_inputs)?;
         let denoised =
             parts.denoiser.denoise(&parts.network, &noised, &sigmas, &conditions, &extra, true).map_err(text)?;
-        let of_rows = self.loss.of_rows(&denoised, clean, &weights);
+        let of_rows = self.loss.of_rows(&denoised, clean, &weighed);
         Ok(Evaluated { noised, denoised, of_rows })
     }
 

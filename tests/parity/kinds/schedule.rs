@@ -1,7 +1,7 @@
 //! Scalar functions: scalings of the host, and weightings, grids, sigma sampling and learning rates through their plugins.
 
 use anneal::config::{PluginUse, ScalingConfig};
-use anneal::diffusion::DrawKind;
+use anneal::diffusion::{DrawKind, LossWeighting};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
@@ -17,8 +17,12 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "weighting" => {
             let used = weighting(&config)?;
             let weights = plugins::with(|registry| {
-                let mut weighting = registry.weighting(&used).map_err(|error| error.to_string())?;
-                weighting.weights(&case.numbers("sigma")?).map_err(|error| error.to_string())
+                match registry.weighting(&used).map_err(|error| error.to_string())? {
+                    LossWeighting::Scalar(mut weighting) => {
+                        weighting.weights(&case.numbers("sigma")?).map_err(|error| error.to_string())
+                    }
+                    LossWeighting::Tensor { weighting, .. } => Err(format!("{} is no scalar function", weighting.name())),
+                }
             })?;
             Outputs::from([("out.weight".to_owned(), row(&weights))])
         }

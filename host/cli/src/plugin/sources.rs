@@ -12,9 +12,9 @@ macro_rules! sources {
 type Sources = &'static [(&'static str, &'static str)];
 
 const RUST: Sources = sources!("rust", ".rs": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting",
-    "sampler", "embedder");
+    "learned-weighting", "sampler", "embedder");
 const C: Sources = sources!("c", ".c": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting",
-    "embedder");
+    "learned-weighting", "embedder");
 const JS: Sources = sources!("js", ".js": "discretization", "sigma-sampling", "guidance", "learning-rate", "weighting");
 const JS_TESTS: Sources = sources!("js", ".test.js": "discretization", "sigma-sampling", "guidance", "learning-rate",
     "weighting");

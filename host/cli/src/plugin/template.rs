@@ -21,6 +21,8 @@ pub enum Kind {
     LearningRate,
     /// The weight of the loss by sigma.
     Weighting,
+    /// A weight of the loss that is learned with the model, native code over the host's operations.
+    LearnedWeighting,
     /// A solver.
     Sampler,
     /// Batch entries to conditions, native code over the host's operations.
@@ -34,6 +36,8 @@ const COMPONENTIZE_PY: &str = "0.25.1";
 
 /// What differs between kinds.
 struct Template {
+    /// The name of its source, and its kind, unless that is another's.
+    name: &'static str,
     kind: &'static str,
     schema: &'static str,
     description: &'static str,
@@ -47,6 +51,9 @@ struct Template {
 fn promises(kind: Kind) -> &'static str {
     match kind {
         Kind::Discretization => "sigma-range = [\"/sigma_min\", \"/sigma_max\"]\n",
+        Kind::LearnedWeighting => {
+            "# Others of its kind are WASM.\nruntime = \"native\"\n\n[[entry.example]]\nconfig = { sigma_data = 1.0 }\n"
+        }
         Kind::Embedder => {
             "\n# What `check` tries it with.\n[[entry.example]]\nconfig = { n_classes = 10, dim = 8 }\n\
              inputs = [{ name = \"label\", kind = \"i64\", range = [0, 9] }]\n"
@@ -58,6 +65,7 @@ fn promises(kind: Kind) -> &'static str {
 macro_rules! template {
     ($kind:literal, $description:literal, $call:expr, $config:literal) => {
         Template {
+            name: $kind,
             kind: $kind,
             schema: include_str!(concat!("../../templates/schema/", $kind, ".json")),
             description: $description,
@@ -70,7 +78,7 @@ macro_rules! template {
 impl Kind {
     /// Whether it runs as a WASM component.
     pub fn is_wasm(self) -> bool {
-        self != Self::Embedder
+        !matches!(self, Self::Embedder | Self::LearnedWeighting)
     }
 
     fn template(self) -> Template {
@@ -105,6 +113,15 @@ impl Kind {
                 Some("weights 0.1 1 10 --config gamma=3"),
                 "[loss]\nweighting = { plugin = \"{{id}}/{{entry}}\", gamma = 3.0 }"
             ),
+            Self::LearnedWeighting => Template {
+                kind: "weighting",
+                ..template!(
+                    "learned-weighting",
+                    "A weight of the loss by sigma that is learned with the model",
+                    None,
+                    "[loss]\nweighting = { plugin = \"{{id}}/{{entry}}\", sigma_data = 0.5 }"
+                )
+            },
             Self::Sampler => template!(
                 "sampler",
                 "A solver",
@@ -147,11 +164,11 @@ impl Names<'_> {
 /// When a plugin of that kind cannot be written in that language.
 pub fn files(language: Language, kind: Kind, names: &Names<'_>) -> Result<Vec<(PathBuf, String)>, Failure> {
     let template = kind.template();
-    let files = sources::files(language, template.kind, kind.is_wasm()).ok_or_else(|| {
-        let has = |other: &&Language| sources::files(**other, template.kind, kind.is_wasm()).is_some();
+    let files = sources::files(language, template.name, kind.is_wasm()).ok_or_else(|| {
+        let has = |other: &&Language| sources::files(**other, template.name, kind.is_wasm()).is_some();
         let others = Language::value_variants().iter().filter(has);
         let others: Vec<String> = others.map(|other| format!("--lang {}", other.word())).collect();
-        let what = format!("there is no template of the kind `{}` in {language}", template.kind);
+        let what = format!("there is no template of the kind `{}` in {language}", template.name);
         Failure::new(Exit::Usage, format!("{what}\nhelp: write it with {}", others.join(" or ")))
     })?;
     let call = template.call.map_or_else(String::new, |call| {
@@ -221,7 +238,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(templates, 7 + 6 + 5 + 6);
+        assert_eq!(templates, 8 + 7 + 5 + 6);
     }
 
     #[test]

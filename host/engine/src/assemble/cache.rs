@@ -35,7 +35,7 @@ impl Project<RunConfig> {
         if let Some(threads) = config.run.threads {
             tch::set_num_threads(threads);
         }
-        let (mut built, _) = self.model_and_state(device, false)?;
+        let (mut built, _) = self.model_and_state(device, false, None)?;
         self.keep_in(&store, &mut built);
         let epoch = (source.num_samples() as u64).div_ceil(config.data.batch_size as u64);
         let num_batches = num_batches.unwrap_or(epoch);

@@ -9,13 +9,15 @@ use super::first_stage::load_first_stage;
 use super::lora::start_adapters;
 use super::project::{Begun, BuiltRun, start_from};
 use super::scenes::{Scenes, name_protocol};
+use super::weighting::{own_weighting, try_weighting};
 use super::weights_file::lpips;
 use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
 use crate::cache::Store;
 use crate::conditioner::Pass;
-use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
+use crate::config::{Distance, PluginKind, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader, Source};
-use crate::diffusion::{Loss, RowDistance, Sampling};
+use crate::diffusion::{Loss, LossWeighting, RowDistance, Sampling};
+use crate::plugin::TorchLink;
 use crate::trainer::{
     DiffusionObjective, Ema, Preview, Rates, Scoring, TrainState, Trainer, Validation, mean_pictures,
 };
@@ -40,12 +42,18 @@ impl Project<RunConfig> {
                 return Err(Problems(vec![self.loaded.problem("/loss/lpips", "is missing", help)]).into());
             }
         };
+        let weighting = self.registry.weighting(&loss.weighting)?;
+        // One with a libtorch of its own may want values.
+        let found = self.registry.find(PluginKind::Weighting, &loss.weighting.plugin);
+        if found.is_ok_and(|entry| *entry.plugin().torch() == TorchLink::None) {
+            try_weighting(&weighting)?;
+        }
         Ok(Loss {
             distance,
             sigma_per: loss.sigma_per,
             offset_noise_level: loss.offset_noise_level,
             sigma_sampler: self.registry.sigma_sampler(&loss.sigma_sampling)?,
-            weighting: self.registry.weighting(&loss.weighting)?,
+            weighting,
         })
     }
 
@@ -75,11 +83,11 @@ impl Project<RunConfig> {
         let config = self.loaded.config.clone();
         let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
         self.dry_run(&preview)?;
-        let loss = self.loss(device)?;
+        let mut loss = self.loss(device)?;
         let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
-        let (mut built, mut state) = self.model_and_state(device, resume)?;
+        let (mut built, mut state) = self.model_and_state(device, resume, Some(&mut loss.weighting))?;
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
         if let Some(dir) = &config.model.cache {
@@ -108,14 +116,19 @@ impl Project<RunConfig> {
         )
     }
 
-    /// The model and its state, at the start of the run or, with `resume`, before a checkpoint is read.
+    /// The model and its state, at the start of the run or, with `resume`, before a checkpoint is read. The weighting of
+    /// the loss, where one is given, gets its parameters.
     pub(super) fn model_and_state(
         &mut self,
         device: Device,
         resume: bool,
+        weighting: Option<&mut LossWeighting>,
     ) -> Result<(Built, TrainState), AssembleError> {
         let config = self.loaded.config.clone();
-        let built = build_model(&config, &mut self.registry, Place::Device(device))?;
+        let mut built = build_model(&config, &mut self.registry, Place::Device(device))?;
+        if let Some(weighting) = weighting {
+            own_weighting(weighting, &mut built, Place::Device(device), config.run.seed)?;
+        }
         if !resume {
             load_embedders(&self.loaded, &built.weights)?;
             load_first_stage(&config, &built.weights)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::run::{checkpoint_of, load_weights};
 use super::scenes::Scenes;
+use super::weighting::own_weighting;
 use super::{AssembleError, Place, Project, build_model, device};
 use crate::config::{AutoencoderRunConfig, Environment, Files, KindOfRun, PluginUse, RunConfig, kind_of_run};
 use crate::evaluation::{Frechet, Protocol};
@@ -89,7 +90,8 @@ fn diffusion(
     let source = project.source()?;
     let (mut scoring, scenes) = project.scoring(&validation, &source, device)?;
     let mut loss = project.loss(device)?;
-    let built = build_model(&config, &mut project.registry, Place::Device(device))?;
+    let mut built = build_model(&config, &mut project.registry, Place::Device(device))?;
+    own_weighting(&mut loss.weighting, &mut built, Place::Device(device), config.run.seed)?;
     load_weights(&built.weights, snapshot, config.sampling.use_ema, path)?;
     let scores = scoring.run(counted(scenes, validation.scenes, on_scene), &built.model, &mut loss)?;
     Ok(Evaluation {

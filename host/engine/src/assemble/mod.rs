@@ -21,6 +21,7 @@ mod project;
 mod run;
 mod scenes;
 mod shared_weights;
+mod weighting;
 mod weights_file;
 
 pub use activations::Activations;
@@ -33,6 +34,7 @@ pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
 pub use plan::{Plan, PlannedPart};
 pub use project::{Project, plugins, schema};
 pub use run::{SampleSettings, SavedRun, TrainedRun};
+pub use weighting::WEIGHTING_PREFIX;
 
 use thiserror::Error;
 

@@ -65,7 +65,7 @@ impl Place {
         }
     }
 
-    fn initial(self, key: &str, decl: &ParamDecl, seed: u64) -> Result<Tensor, AssembleError> {
+    pub(super) fn initial(self, key: &str, decl: &ParamDecl, seed: u64) -> Result<Tensor, AssembleError> {
         match self {
             Self::Device(device) => Ok(initial(key, decl, seed).to_device(device)),
             Self::Meta => empty_meta(&decl.shape, Kind::Float)

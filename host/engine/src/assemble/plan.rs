@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use super::activations::activations;
 use super::autoencoder_activations::activations as autoencoder_activations;
+use super::weighting::own_weighting;
 use super::weights_file::num_of_lpips;
-use super::{Activations, AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model};
+use super::{
+    Activations, AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, WEIGHTING_PREFIX, build_model,
+};
 use crate::config::{AutoencoderRunConfig, OptimizerConfig, Precision, RunConfig, TrainConfig};
 use crate::weights::Named;
 
@@ -86,7 +89,9 @@ impl Project<RunConfig> {
         let mut config = self.loaded.config.clone();
         // Autocast knows no tensors without values.
         config.run.precision = Precision::F32;
-        let built = build_model(&config, &mut self.registry, Place::Meta)?;
+        let mut built = build_model(&config, &mut self.registry, Place::Meta)?;
+        let mut weighting = self.registry.weighting(&config.loss.weighting)?;
+        own_weighting(&mut weighting, &mut built, Place::Meta, config.run.seed)?;
         self.check_patterns(&built)?;
         self.groups("/optimizer", &config.optimizer, &built.trained, built.num_network)?;
         let optimizer = &config.optimizer;
@@ -96,6 +101,7 @@ impl Project<RunConfig> {
             parts.push(Part::new(name, format!("conditioner.embedders.{i}."), optimizer));
         }
         parts.push(Part::new("first stage", FIRST_STAGE_PREFIX, optimizer));
+        parts.push(Part::new("weighting", WEIGHTING_PREFIX, optimizer));
         let averaged = config.ema.as_ref().map_or(&[][..], |_| &built.trained[..built.num_network]);
         let runs = (&config.train, config.data.batch_size);
         let mut plan = plan(&parts, &built.weights, &built.trained, averaged, runs, activations(&config, &built));

@@ -26,6 +26,12 @@ impl Slot {
             Slot::CondMotion => "cond_motion",
         }
     }
+
+    /// The slot of a name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Slot::Vector, Slot::Crossattn, Slot::Concat, Slot::CondView, Slot::CondMotion];
+        all.into_iter().find(|slot| slot.name() == name)
+    }
 }
 
 /// Conditions by slot. Rows are scenes or rows of the network's input.

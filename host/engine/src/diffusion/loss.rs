@@ -4,18 +4,16 @@ use anneal_nn::Lpips;
 use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
-use super::{DrawKind, SigmaSampler, Weighting, per_row};
+use super::{DrawKind, LossWeighting, SigmaSampler, Weighed};
 use crate::config::SigmaPer;
 use crate::data::Batch;
 use crate::error::ComponentError;
 
-/// What a step draws for its batch, and the weights that follow from it. All on the host, before the step.
+/// What a step draws for its batch. All on the host, before the step.
 #[derive(Debug)]
 pub struct StepDraws {
     /// Noise level of each row.
     pub sigmas: Vec<f64>,
-    /// Loss weight of each row.
-    pub weights: Vec<f64>,
     /// Standard normal noise (with the offset, if any), `[b*t, c, h, w]`.
     pub noise: Tensor,
 }
@@ -61,7 +59,7 @@ pub struct Loss {
     /// Where sigmas come from.
     pub sigma_sampler: Box<dyn SigmaSampler>,
     /// Sigma to weight.
-    pub weighting: Box<dyn Weighting>,
+    pub weighting: LossWeighting,
 }
 
 impl Loss {
@@ -71,7 +69,7 @@ impl Loss {
     /// - `shape`: `[b*t, c, h, w]`
     ///
     /// # Errors
-    /// When the sigma sampler or the weighting fails.
+    /// When the sigma sampler fails.
     pub fn draw(&mut self, batch: &Batch, shape: &[i64], seed: u64) -> Result<StepDraws, ComponentError> {
         let rows_per_scene = (shape[0] / batch.num_scenes().max(1)) as usize;
         let per_scene = if self.sigma_per == SigmaPer::Clip { 1 } else { rows_per_scene };
@@ -85,26 +83,14 @@ impl Loss {
             }));
         }
         let sigmas = self.sigma_sampler.sample(&draws)?;
-        let weights = self.weighting.weights(&sigmas)?;
         let times = rows_per_scene / per_scene.max(1);
-        let repeat = |values: Vec<f64>| values.into_iter().flat_map(|v| std::iter::repeat_n(v, times)).collect();
-        Ok(StepDraws { sigmas: repeat(sigmas), weights: repeat(weights), noise: self.noise(batch, shape, seed) })
+        let sigmas = sigmas.into_iter().flat_map(|sigma| std::iter::repeat_n(sigma, times)).collect();
+        Ok(StepDraws { sigmas, noise: self.noise(batch, shape, seed) })
     }
 
     /// As [`Loss::draw`], with the same noise every time and one noise level for all: for validation.
-    ///
-    /// # Errors
-    /// When the weighting fails.
-    pub fn draw_at(
-        &mut self,
-        sigma: f64,
-        batch: &Batch,
-        shape: &[i64],
-        seed: u64,
-    ) -> Result<StepDraws, ComponentError> {
-        let sigmas = vec![sigma; shape[0] as usize];
-        let weights = self.weighting.weights(&sigmas)?;
-        Ok(StepDraws { sigmas, weights, noise: self.noise(batch, shape, seed) })
+    pub fn draw_at(&self, sigma: f64, batch: &Batch, shape: &[i64], seed: u64) -> StepDraws {
+        StepDraws { sigmas: vec![sigma; shape[0] as usize], noise: self.noise(batch, shape, seed) }
     }
 
     fn noise(&self, batch: &Batch, shape: &[i64], seed: u64) -> Tensor {
@@ -130,16 +116,20 @@ impl Loss {
         Tensor::cat(&scenes, 0)
     }
 
-    /// The loss of each row: the weighted distance, in f32.
+    /// The loss of each row: the weighted distance, with the weighting's offset.
     ///
     /// # Shapes
     /// - `denoised`, `clean`: `[n, c, h, w]`
     /// - result: `[n]`
-    pub fn of_rows(&self, denoised: &Tensor, clean: &Tensor, weights: &[f64]) -> Tensor {
+    pub fn of_rows(&self, denoised: &Tensor, clean: &Tensor, weighed: &Weighed) -> Tensor {
         let distance = self.distance.of_rows(&denoised.to_kind(Kind::Float), &clean.to_kind(Kind::Float));
-        match self.distance {
-            RowDistance::Lpips { is_weighted: false, .. } => distance,
-            _ => distance * per_row(weights, 1, clean.device()),
+        if let RowDistance::Lpips { is_weighted: false, .. } = self.distance {
+            return distance;
+        }
+        let weighted = distance * &weighed.weights;
+        match &weighed.offsets {
+            Some(offsets) => weighted + offsets,
+            None => weighted,
         }
     }
 }

@@ -8,6 +8,7 @@ mod sampler;
 mod sampling;
 mod scaling;
 mod schedule;
+mod weighting;
 mod wrapper;
 
 pub use denoiser::{Denoiser, SigmaTable};
@@ -18,6 +19,7 @@ pub use sampler::{Denoise, Sampler};
 pub use sampling::{Progress, RowNoise, Sampling, Told};
 pub use scaling::{Factors, Scaling};
 pub use schedule::{Discretization, DrawKind, Guidance, LearningRate, SigmaSampler, Weighting};
+pub use weighting::{LossWeighting, TensorWeighting, Weighed};
 pub use wrapper::{ExtraInputs, Wrapper};
 
 use tch::{Device, Kind, Tensor};

@@ -87,13 +87,13 @@ impl Model {
     /// When a component fails.
     pub fn loss_at(&self, sigma: f64, loss: &mut Loss, batch: &Batch, seed: u64) -> Result<Tensor, ComponentError> {
         let clean = self.encode(batch, seed)?;
-        let draws = loss.draw_at(sigma, batch, &clean.size(), seed)?;
+        let draws = loss.draw_at(sigma, batch, &clean.size(), seed);
         self.loss_of(loss, batch, &clean, &draws, Pass { seed, training: false, force_zero: &[] })
     }
 
     fn loss_of(
         &self,
-        loss: &Loss,
+        loss: &mut Loss,
         batch: &Batch,
         clean: &Tensor,
         draws: &StepDraws,
@@ -104,6 +104,7 @@ impl Model {
         let extra = ExtraInputs::from_batch(batch, &self.extra_inputs)?;
         let noised = add_noise(clean, &draws.noise.to_device(clean.device()), &draws.sigmas);
         let denoised = self.denoiser.denoise(&self.network, &noised, &draws.sigmas, &conditions, &extra, train)?;
-        Ok(loss.of_rows(&denoised, clean, &draws.weights).mean(Kind::Float))
+        let weighed = loss.weighting.weigh(&draws.sigmas, clean.device(), train)?;
+        Ok(loss.of_rows(&denoised, clean, &weighed).mean(Kind::Float))
     }
 }

@@ -15,7 +15,7 @@ use super::wasm::{CodeCache, WasmPlugin, WasmRuntime};
 use super::{PluginError, Registry};
 use crate::conditioner::Embedder;
 use crate::config::{EmbedderConfig, PluginKind, PluginUse};
-use crate::diffusion::{Discretization, Guidance, LearningRate, Sampler, SigmaSampler, Weighting};
+use crate::diffusion::{Discretization, Guidance, LearningRate, LossWeighting, Sampler, SigmaSampler};
 use crate::error::{ComponentError, ErrorCode};
 
 /// The plugins whose code is loaded, by id.
@@ -63,13 +63,20 @@ impl Registry {
         plugin.sigma_sampler(&entry, &used.params)
     }
 
-    /// A weighting of the loss.
+    /// A weighting of the loss; one over tensors has no parameters yet.
     ///
     /// # Errors
     /// As [`Registry::embedder`].
-    pub fn weighting(&mut self, used: &PluginUse) -> Result<Box<dyn Weighting>, ComponentError> {
+    pub fn weighting(&mut self, used: &PluginUse) -> Result<LossWeighting, ComponentError> {
+        let found = self.find(PluginKind::Weighting, &used.plugin);
+        if found.is_ok_and(|entry| entry.runtime() == Runtime::Native) {
+            let (id, entry) = self.resolve(PluginKind::Weighting, &used.plugin)?;
+            let library = self.library(&id).map_err(|error| error.of_component(&format!("{id}/{entry}")))?;
+            let weighting = library.weighting(&entry, &used.params)?;
+            return Ok(LossWeighting::Tensor { weighting, params: Vec::new() });
+        }
         let (plugin, entry) = self.component(PluginKind::Weighting, used)?;
-        plugin.weighting(&entry, &used.params)
+        Ok(LossWeighting::Scalar(plugin.weighting(&entry, &used.params)?))
     }
 
     /// A scale of guidance.
@@ -238,7 +245,7 @@ fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Resu
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let described = descriptor.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let listed =
-        found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| Runtime::of(entry.kind) == runtime);
+        found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| entry.runtime() == runtime);
     let mut matched = 0;
     for (entry, schema) in listed {
         let kind = entry.kind.to_string();

@@ -28,7 +28,8 @@ const WIT: (u64, u64) = (1, 0);
 const MEMORY_MIB_MAX: u32 = 512;
 
 /// What runs an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Runtime {
     /// A shared library of this machine.
     Native,
@@ -37,9 +38,14 @@ pub enum Runtime {
 }
 
 impl Runtime {
-    /// The runtime of a kind: tensors need native code, scalar functions run as WASM.
-    pub fn of(kind: PluginKind) -> Self {
+    /// The runtime of a kind, where an entry does not say: tensors need native code, scalar functions run as WASM.
+    fn of(kind: PluginKind) -> Self {
         if kind == PluginKind::Embedder { Self::Native } else { Self::Wasm }
+    }
+
+    /// Whether it runs entries of a kind. A weighting may be a scalar function, or compute with tensors and learn.
+    fn runs(self, kind: PluginKind) -> bool {
+        self == Self::of(kind) || kind == PluginKind::Weighting
     }
 
     /// The key of its artifact in a manifest.
@@ -87,6 +93,8 @@ pub struct ManifestEntry {
     pub name: String,
     /// What it is.
     pub kind: PluginKind,
+    /// What runs it, if not what runs others of its kind: weightings may be native.
+    runtime: Option<Runtime>,
     /// The JSON Schema of its settings, a path below the plugin's folder.
     pub schema: PathBuf,
     /// A line for lists.
@@ -99,6 +107,13 @@ pub struct ManifestEntry {
     pub sigma_range: Option<[String; 2]>,
     /// Of a solver: the order that its error falls with, without noise.
     pub order: Option<f64>,
+}
+
+impl ManifestEntry {
+    /// What runs it.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime.unwrap_or_else(|| Runtime::of(self.kind))
+    }
 }
 
 /// A checked manifest.
@@ -293,7 +308,7 @@ fn artifacts(
     }
     let mut found = BTreeMap::new();
     for entry in entries {
-        let runtime = Runtime::of(entry.get_ref().kind);
+        let runtime = entry.get_ref().runtime();
         let name = runtime.artifact();
         if let Some(artifact) = given.get_ref().get(&name) {
             found.insert(runtime, artifact.get_ref().clone());
@@ -359,6 +374,10 @@ fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {
         if !is_word(&entry.name) {
             let help = "use lower-case letters, digits and `-`".to_owned();
             faults.add(span.clone(), &format!("{key}.name"), format!("`{}` is no name of an entry", entry.name), help);
+        }
+        if let Some(runtime) = entry.runtime.filter(|runtime| !runtime.runs(entry.kind)) {
+            let message = format!("is {runtime}, where the kind {} runs as {}", entry.kind, Runtime::of(entry.kind));
+            faults.add(span.clone(), &format!("{key}.runtime"), message, "take the line out".to_owned());
         }
         if entries[..i].iter().any(|other| other.get_ref().name == entry.name && other.get_ref().kind == entry.kind) {
             let message = format!("there are two of the kind {} named `{}`", entry.kind, entry.name);

@@ -125,6 +125,11 @@ impl<'a> EntryRef<'a> {
         self.manifest().kind
     }
 
+    /// What runs it.
+    pub fn runtime(&self) -> Runtime {
+        self.manifest().runtime()
+    }
+
     /// Its name within the plugin, which also stands for it where no other plugin has one of the kind and name.
     pub fn name(&self) -> &'a str {
         &self.manifest().name

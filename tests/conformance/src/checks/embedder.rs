@@ -1,4 +1,4 @@
-//! Embedders: what comes out of a call, for which batches, and what is left of what went in.
+//! Native entries: what comes out of a call, for which batches, and what is left of what went in.
 
 use anneal::conditioner::Embedded;
 use anneal::error::{ComponentError, ErrorCode};
@@ -10,7 +10,6 @@ use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::subject::{Subject, shown};
 use crate::trial::{Batch, Given, Trial, distance, rows_of, values};
 
-use anneal::config::PluginKind::Embedder;
 
 /// How far results may be apart that are computed in batches of different sizes, as a part of the largest.
 const BATCH_TOLERANCE: f64 = 1e-4;
@@ -20,7 +19,7 @@ pub const CHECKS: &[Check] = &[
         "E00",
         "starts",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "The entry starts with the first example's settings, or with none, and declares its parameters, the same ones \
          each time.",
         starts,
@@ -30,7 +29,7 @@ pub const CHECKS: &[Check] = &[
         "E02",
         "embeds",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "The manifest's example says what the entry is given; given that, in training and in sampling, it emits floating \
          point whose rank fits its slot and whose rows are a multiple of the scenes.",
         embeds,
@@ -40,8 +39,8 @@ pub const CHECKS: &[Check] = &[
         "E01",
         "dry-run",
         Level::L1,
-        Scope::Kind(Embedder),
-        "On meta tensors, which have no values, an embedder over the host's operations gives the shapes and kinds that it \
+        Scope::Native,
+        "On meta tensors, which have no values, an entry over the host's operations gives the shapes and kinds that it \
          gives on others.",
         dry_run,
     ),
@@ -49,23 +48,23 @@ pub const CHECKS: &[Check] = &[
         "E03",
         "kinds",
         Level::L1,
-        Scope::Kind(Embedder),
-        "Parameters and numbers of 32 bits give embeddings of 32 bits.",
+        Scope::Native,
+        "Parameters and numbers of 32 bits give results of 32 bits.",
         kinds,
     ),
     Check::new(
         "E05",
         "finite",
         Level::L1,
-        Scope::Kind(Embedder),
-        "Embeddings are finite for ordinary inputs, and for those at the ends of their range.",
+        Scope::Native,
+        "Results are finite for ordinary inputs, and for those at the ends of their range.",
         finite,
     ),
     Check::new(
         "E06",
         "batch-sizes",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Batches of 1, 2, 5 and 17 scenes give as many rows a scene.",
         batch_sizes,
     ),
@@ -73,15 +72,15 @@ pub const CHECKS: &[Check] = &[
         "E07",
         "scenes-are-independent",
         Level::L1,
-        Scope::Kind(Embedder),
-        "A scene's embedding is the same alone, among others, and in another order.",
+        Scope::Native,
+        "A scene's result is the same alone, among others, and in another order.",
         independent,
     ),
     Check::new(
         "E08",
         "inputs-are-left-alone",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Inputs and parameters have the same bits after a call.",
         untouched,
     ),
@@ -89,16 +88,16 @@ pub const CHECKS: &[Check] = &[
         "E17",
         "any-text",
         Level::L1,
-        Scope::Kind(Embedder),
-        "Empty texts, texts of 10,000 characters, emoji and controls are embedded or refused.",
+        Scope::Native,
+        "Empty texts, texts of 10,000 characters, emoji and controls are taken or refused.",
         any_text,
     ),
     Check::new(
         "E19",
         "misfits-are-refused",
         Level::L3,
-        Scope::Kind(Embedder),
-        "Inputs of another rank, another kind or without rows are embedded or refused, and the next ordinary call gives \
+        Scope::Native,
+        "Inputs of another rank, another kind or without rows are taken or refused, and the next ordinary call gives \
          what it gave before.",
         misfits,
     ),
@@ -106,7 +105,7 @@ pub const CHECKS: &[Check] = &[
         "E21",
         "failures-are-passed-on",
         Level::L3,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Where an operation of the host fails, the call fails with its error, leaves no handle behind, and the next call \
          gives what it gave before.",
         failures,
@@ -121,18 +120,18 @@ pub fn embed(subject: &Subject, trial: &Trial, batch: &Batch) -> Result<Vec<Embe
 
 /// The outputs of two calls are the same to a tolerance, a part of the largest number.
 pub fn same(what: &str, one: &[Embedded], other: &[Embedded], tolerance: f64) -> Found {
-    demand!(one.len() == other.len(), "{what}: {} embeddings once and {} then", one.len(), other.len());
+    demand!(one.len() == other.len(), "{what}: {} results once and {} then", one.len(), other.len());
     for (i, (one, other)) in one.iter().zip(other).enumerate() {
         demand!(
             one.slot == other.slot,
-            "{what}: embedding {i} goes to {:?} once and to {:?} then",
+            "{what}: result {i} goes to {:?} once and to {:?} then",
             one.slot,
             other.slot
         );
         let apart = distance(&one.tensor, &other.tensor);
         demand!(
             apart <= tolerance,
-            "{what}: embedding {i} of {:?} and {:?} differ by {apart:.1e} of the largest number",
+            "{what}: result {i} of {:?} and {:?} differ by {apart:.1e} of the largest number",
             one.tensor.size(),
             other.tensor.size()
         );
@@ -161,7 +160,7 @@ fn embeds(subject: &mut Subject) -> Found {
 
 fn dry_run(subject: &mut Subject) -> Found {
     if *subject.plugin()?.torch() != TorchLink::None {
-        return Err(Finding::NotDeclared("the embedder computes with a libtorch of its own".to_owned()));
+        return Err(Finding::NotDeclared("the entry computes with a libtorch of its own".to_owned()));
     }
     let trial = subject.trial(Kind::Float, false)?;
     let mut batch = trial.batch(&[1, 2, 3]);
@@ -177,7 +176,7 @@ fn dry_run(subject: &mut Subject) -> Found {
         ErrorCode::Unsupported => Finding::NotDeclared(format!("libtorch cannot do it on meta tensors: {error}")),
         _ => Finding::fail(format!("on meta tensors: {error}")),
     })?;
-    demand!(got.len() == wanted.len(), "{} embeddings on meta tensors, {} on others", got.len(), wanted.len());
+    demand!(got.len() == wanted.len(), "{} results on meta tensors, {} on others", got.len(), wanted.len());
     for (got, wanted) in got.iter().zip(&wanted) {
         let (size, kind) = (got.tensor.size(), got.tensor.kind());
         demand!(
@@ -194,7 +193,7 @@ fn dry_run(subject: &mut Subject) -> Found {
 fn kinds(subject: &mut Subject) -> Found {
     let trial = subject.trial(Kind::Float, true)?;
     for output in embed(subject, &trial, &trial.batch(&[1, 2]))? {
-        demand!(output.tensor.kind() == Kind::Float, "an embedding of {:?}", output.tensor.kind());
+        demand!(output.tensor.kind() == Kind::Float, "a result of {:?}", output.tensor.kind());
     }
     Ok(())
 }
@@ -213,7 +212,7 @@ fn finite(subject: &mut Subject) -> Found {
     for batch in &batches {
         for output in embed(subject, &trial, batch)? {
             let wrong = values(&output.tensor).into_iter().find(|value| !value.is_finite());
-            demand!(wrong.is_none(), "an embedding has a number that is {}", wrong.unwrap_or_default());
+            demand!(wrong.is_none(), "a result has a number that is {}", wrong.unwrap_or_default());
         }
     }
     Ok(())
@@ -288,7 +287,7 @@ fn any_text(subject: &mut Subject) -> Found {
         subject.trace(format!("forward of the text {:?}", text.chars().take(20).collect::<String>()));
         let Ok(outputs) = trial.embed(&batch) else { continue };
         for output in outputs {
-            demand!(values(&output.tensor).iter().all(|value| value.is_finite()), "a text's embedding is not finite");
+            demand!(values(&output.tensor).iter().all(|value| value.is_finite()), "a text's result is not finite");
         }
     }
     Ok(())
@@ -331,7 +330,7 @@ fn misfits(subject: &mut Subject) -> Found {
 fn failures(subject: &mut Subject) -> Found {
     use anneal::plugin::native::probe::{fail_operation, live_handles};
     if *subject.plugin()?.torch() != TorchLink::None {
-        return Err(Finding::NotDeclared("the embedder computes with a libtorch of its own".to_owned()));
+        return Err(Finding::NotDeclared("the entry computes with a libtorch of its own".to_owned()));
     }
     let trial = subject.trial(Kind::Float, true)?;
     let batch = trial.batch(&[1, 2]);

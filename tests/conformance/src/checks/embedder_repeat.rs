@@ -1,8 +1,7 @@
-//! Embedders again and again: the same bits, in other processes and threads, with nothing left behind.
+//! Native entries again and again: the same bits, in other processes and threads, with nothing left behind.
 
 use std::time::{Duration, Instant};
 
-use anneal::config::PluginKind::Embedder;
 use anneal::plugin::TorchLink;
 use anneal::plugin::native::probe;
 use anneal_torch::memory;
@@ -28,7 +27,7 @@ pub const CHECKS: &[Check] = &[
         "E15",
         "two-processes",
         Level::L2,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Two processes declare the same parameters and give the same bits for the same calls.",
         two_processes,
     ),
@@ -36,15 +35,15 @@ pub const CHECKS: &[Check] = &[
         "E16",
         "generators-are-left-alone",
         Level::L2,
-        Scope::Kind(Embedder),
-        "libtorch's random generator is after a call where it was before, and has no influence on embeddings.",
+        Scope::Native,
+        "libtorch's random generator is after a call where it was before, and has no influence on results.",
         generators,
     ),
     Check::new(
         "E18",
         "process-is-left-alone",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "After calls grad mode, threads, processes, open files, environment, working directory, signal handlers, umask, rounding and \
          libtorch's default kind are as they were.",
         process_state,
@@ -53,7 +52,7 @@ pub const CHECKS: &[Check] = &[
         "E22",
         "nothing-is-left-behind",
         Level::L2,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Hundreds of calls leave no handle and less than 256 bytes of memory each behind.",
         leaks,
     ),
@@ -61,7 +60,7 @@ pub const CHECKS: &[Check] = &[
         "E23",
         "two-instances-in-two-threads",
         Level::L2,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Two instances give, called at the same time in two threads, what each gives alone.",
         two_threads,
     ),
@@ -87,7 +86,7 @@ fn two_processes(subject: &mut Subject) -> Found {
     let here = transcript(subject)?;
     subject.trace("the same in another process");
     let there = transcript_elsewhere(subject)?;
-    demand!(here == there, "what is declared and embedded differs between two processes: {here} and {there}");
+    demand!(here == there, "what is declared and computed differs between two processes: {here} and {there}");
     Ok(())
 }
 

@@ -1,8 +1,7 @@
-//! Gradients of embedders: that they reach the parameters, that they are right, and that none are made unasked.
+//! Gradients of native entries: that they reach the parameters, that they are right, and that none are made unasked.
 
 use std::time::{Duration, Instant};
 
-use anneal::config::PluginKind::Embedder;
 use anneal_torch::grad_mode;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +27,7 @@ pub const CHECKS: &[Check] = &[
         "E09",
         "gradients-reach-parameters",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "Each parameter gets a finite gradient, and for one of three batches one that is not zero.",
         reach,
     ),
@@ -36,7 +35,7 @@ pub const CHECKS: &[Check] = &[
         "E10",
         "gradients-are-right",
         Level::L1,
-        Scope::Kind(Embedder),
+        Scope::Native,
         "In 64 bits the gradients of parameters are central differences, to one part in 10,000 of the largest, or as near \
          as differences of several steps are to each other.",
         right,
@@ -45,16 +44,16 @@ pub const CHECKS: &[Check] = &[
         "E11",
         "frozen-means-frozen",
         Level::L1,
-        Scope::Kind(Embedder),
-        "With parameters that are not trained, embeddings ask for no gradient.",
+        Scope::Native,
+        "With parameters that are not trained, results ask for no gradient.",
         frozen,
     ),
     Check::new(
         "E26",
         "grad-mode-is-obeyed",
         Level::L1,
-        Scope::Kind(Embedder),
-        "Where the host records nothing, embeddings ask for no gradient.",
+        Scope::Native,
+        "Where the host records nothing, results ask for no gradient.",
         obeyed,
     ),
 ];
@@ -80,7 +79,7 @@ fn loss(subject: &Subject, trial: &Trial, batch: &Batch) -> Result<Tensor, Findi
 
 fn backward(subject: &Subject, trial: &Trial, batch: &Batch) -> Found {
     let loss = loss(subject, trial, batch)?;
-    demand!(loss.requires_grad(), "embeddings do not depend on the parameters as autograd sees it");
+    demand!(loss.requires_grad(), "results do not depend on the parameters as autograd sees it");
     subject.trace("backward");
     loss.f_backward().map_err(|error| Finding::fail(format!("backward: {error}")))
 }
@@ -194,7 +193,7 @@ fn difference(subject: &Subject, trial: &Trial, batch: &Batch, at: usize, i: usi
 
 fn no_gradient(subject: &mut Subject, trial: &Trial) -> Found {
     for output in embed(subject, trial, &trial.batch(&[1, 2]))? {
-        demand!(!output.tensor.requires_grad(), "an embedding asks for a gradient");
+        demand!(!output.tensor.requires_grad(), "a result asks for a gradient");
     }
     Ok(())
 }

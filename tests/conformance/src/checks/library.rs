@@ -5,10 +5,11 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anneal::conditioner::Embedder;
 use anneal::config::PluginKind;
 use anneal::plugin::native::probe::{self, Table};
 use anneal::plugin::native::report_crashes;
-use anneal::plugin::{Runtime, TorchLink};
+use anneal::plugin::{EntryRef, Example, Runtime, TorchLink};
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64, SHT_DYNSYM, SHT_SYMTAB, STB_LOCAL};
 use object::read::elf::{Dyn, FileHeader, Sym};
 use object::{Endianness, read};
@@ -16,7 +17,7 @@ use object::{Endianness, read};
 use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::process_state::ProcessState;
 use crate::subject::Subject;
-use crate::trial::Trial;
+use crate::trial::{AsEmbedder, Trial, sigmas_example};
 
 /// Libraries that every system with anneal has.
 const SYSTEM: &[&str] = &[
@@ -303,13 +304,18 @@ fn works_on(subject: &mut Subject, table: impl Fn(u16) -> Table) -> Found {
     let plugin = subject.plugin()?;
     let failed = |what: &dyn std::fmt::Display| Finding::fail(format!("on {table:?}: {what}"));
     let library = plugin.library(table).map_err(|error| failed(&error))?;
-    let first = plugin.entries().find(|entry| entry.kind() == PluginKind::Embedder);
-    let Some((name, example)) =
-        first.and_then(|entry| Some((entry.name().to_owned(), entry.examples().first()?.clone())))
+    let first = plugin.entries().find(|entry| entry.runtime() == Runtime::Native);
+    let Some((kind, name, example)) =
+        first.and_then(|entry| Some((entry.kind(), entry.name().to_owned(), first_example(entry)?)))
     else {
         return Ok(());
     };
-    let embedder = library.embedder(&name, &example.config).map_err(|error| failed(&error))?;
+    let embedder: Box<dyn Embedder> = match kind {
+        PluginKind::Weighting => {
+            Box::new(AsEmbedder(library.weighting(&name, &example.config).map_err(|error| failed(&error))?))
+        }
+        _ => library.embedder(&name, &example.config).map_err(|error| failed(&error))?,
+    };
     if example.inputs.is_empty() {
         return Ok(());
     }
@@ -318,11 +324,19 @@ fn works_on(subject: &mut Subject, table: impl Fn(u16) -> Table) -> Found {
     trial.embed(&trial.batch(&[1, 2])).map(drop).map_err(|error| failed(&error))
 }
 
+/// What the first call of an entry is made with.
+fn first_example(entry: EntryRef<'_>) -> Option<Example> {
+    match entry.kind() {
+        PluginKind::Weighting => Some(sigmas_example(entry.examples().first()?.config.clone())),
+        _ => entry.examples().first().cloned(),
+    }
+}
+
 fn unknown_extensions(subject: &mut Subject) -> Found {
     subject.library()?;
     let path = path(subject)?;
     let long = "x".repeat(4096);
-    for id in ["anneal.embedder/1x", "anneal.embedder", "anneal.weighting/1", "", &long] {
+    for id in ["anneal.embedder/1x", "anneal.embedder", "anneal.weighting/2", "", &long] {
         let id = CString::new(id).map_err(|error| Finding::fail(error.to_string()))?;
         subject.trace("asking for an extension that does not exist");
         let has = probe::has_extension(&path, &id).map_err(|error| Finding::fail(error.to_string()))?;

@@ -15,16 +15,16 @@ mod settings;
 mod sigma_sampling;
 mod weighting;
 
-use anneal::config::PluginKind;
+use anneal::plugin::Runtime;
 
 use crate::check::{Check, Finding};
 use crate::subject::Subject;
 
 /// The hash of what comes of calls that are the same in every process.
 pub fn transcript(subject: &mut Subject) -> Result<String, Finding> {
-    match subject.kind() {
-        PluginKind::Embedder => embedder_repeat::transcript(subject),
-        _ => repeat::transcript(subject),
+    match subject.runtime()? {
+        Runtime::Native => embedder_repeat::transcript(subject),
+        Runtime::Wasm => repeat::transcript(subject),
     }
 }
 

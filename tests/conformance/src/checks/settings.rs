@@ -1,7 +1,7 @@
 //! Settings: the schema, what the plugin makes of what it allows, and of what it does not.
 
-use anneal::config::PluginKind;
 use anneal::error::ErrorCode;
+use anneal::plugin::Runtime;
 use anneal::plugin::wasm::{NoAnswer, Question};
 use serde_json::{Map, Value, json};
 
@@ -182,7 +182,8 @@ fn examples_run(subject: &mut Subject) -> Found {
     }
     let schema = subject.schema()?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| Finding::fail(error.to_string()))?;
-    let (starts, answers) = (Scope::Settings.takes(subject.kind()), Scope::Numbers.takes(subject.kind()));
+    let (kind, runtime) = (subject.kind(), subject.runtime()?);
+    let (starts, answers) = (Scope::Settings.takes(kind, runtime), Scope::Numbers.takes(kind, runtime));
     for example in examples {
         let config = Value::Object(example.config.clone());
         if let Some(error) = validator.iter_errors(&config).next() {
@@ -205,9 +206,9 @@ fn examples_run(subject: &mut Subject) -> Found {
     Ok(())
 }
 
-/// What check-config objects to. That of an embedder is part of its start.
+/// What check-config objects to. That of a native entry is part of its start.
 fn objections(subject: &mut Subject, config: &Map<String, Value>) -> Result<Vec<String>, Finding> {
-    if subject.kind() == PluginKind::Embedder {
+    if subject.runtime()? == Runtime::Native {
         return Ok(Vec::new());
     }
     let (component, name) = (subject.component()?, subject.name());
@@ -224,8 +225,8 @@ fn allowed_settings_start(subject: &mut Subject) -> Found {
             continue;
         }
         if let Err(problem) = subject.start_with(&config) {
-            // Beyond what a schema can say an embedder objects when it starts.
-            if matches!((&problem, subject.kind()), (NoAnswer::Refused(_), PluginKind::Embedder)) {
+            // Beyond what a schema can say a native entry objects when it starts.
+            if matches!((&problem, subject.runtime()?), (NoAnswer::Refused(_), Runtime::Native)) {
                 continue;
             }
             return Err(Finding::fail(format!("{}: {}", shown(&config), said(&problem))));
@@ -283,9 +284,10 @@ fn with(base: &Map<String, Value>, name: &str, value: Value) -> Map<String, Valu
     config
 }
 
-/// Settings of an embedder come to it as its schema has them; not every one looks at them again.
+/// Settings of a native entry come to it as its schema has them; not every one looks at them again.
 fn looks_itself(subject: &mut Subject) -> Found {
-    if subject.kind() == PluginKind::Embedder && !subject.library()?.checks_settings() {
+    let kind = subject.kind();
+    if subject.runtime()? == Runtime::Native && !subject.library()?.checks_settings(kind) {
         return Err(Finding::NotDeclared("the plugin leaves its settings to their schema".to_owned()));
     }
     Ok(())

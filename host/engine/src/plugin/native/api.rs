@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::context::{Context, Sink};
 use super::ops;
-use crate::conditioner::{Embedded, Init, ParamDecl, Slot};
+use crate::conditioner::{Init, ParamDecl};
 
 struct Table(HostApi);
 
@@ -212,19 +212,14 @@ unsafe extern "C" fn emit_output(sink: *mut abi::Sink, slot: Str, owned: *mut ab
         // SAFETY: the plugin gives up the handle, and passes the sink of the running call and a readable text.
         let (tensor, sink, slot) = unsafe { (tensor::adopt(owned), sink.cast::<Sink>().as_mut(), slot.to_text()) };
         let Some(sink) = sink else { return status::ARGUMENT };
-        let slot = match slot.as_str() {
-            "" => None,
-            "vector" => Some(Slot::Vector),
-            "crossattn" => Some(Slot::Crossattn),
-            "concat" => Some(Slot::Concat),
-            "cond_view" => Some(Slot::CondView),
-            "cond_motion" => Some(Slot::CondMotion),
-            other => return sink.refuse(format!("there is no slot `{other}`")),
+        let Sink::Outputs { slots, emitted, .. } = sink else {
+            return sink.refuse("outputs are emitted in forward".to_owned());
         };
-        match sink {
-            Sink::Outputs { embedded, .. } => embedded.push(Embedded { slot, tensor }),
-            Sink::Params { .. } => return sink.refuse("outputs are emitted in forward".to_owned()),
-        }
+        let Some(slot) = slots.iter().copied().find(|known| *known == slot) else {
+            let known = slots.join(", ");
+            return sink.refuse(format!("there is no slot `{slot}`; there are {}", known.trim_start_matches(", ")));
+        };
+        emitted.push((slot, tensor));
         status::OK
     })
 }
@@ -278,7 +273,7 @@ mod tests {
 
     #[test]
     fn outputs_go_where_they_belong() {
-        let mut sink = Sink::outputs();
+        let mut sink = Sink::outputs(&["", "vector"]);
         let emit = |sink: &mut Sink, slot: &str| {
             let tensor = tensor::release(tch::Tensor::from_slice(&[1.0_f32]));
             // SAFETY: the sink and the slot live, and the handle is given away.
@@ -287,8 +282,8 @@ mod tests {
         assert_eq!((emit(&mut sink, "vector"), emit(&mut sink, "")), (status::OK, status::OK));
         assert_eq!(emit(&mut sink, "vektor"), status::ARGUMENT);
         assert!(refusal(&sink).contains("`vektor`"));
-        let Sink::Outputs { embedded, .. } = &sink else { unreachable!() };
-        assert_eq!(embedded.iter().map(|output| output.slot).collect::<Vec<_>>(), [Some(Slot::Vector), None]);
+        let Sink::Outputs { emitted, .. } = &sink else { unreachable!() };
+        assert_eq!(emitted.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), ["vector", ""]);
         let mut params = Sink::params();
         assert_eq!(emit(&mut params, "vector"), status::ARGUMENT);
     }

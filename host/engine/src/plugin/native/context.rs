@@ -8,7 +8,7 @@ use anneal_torch::tensor::empty_meta;
 use plugin_api::abi::{self, Status, Str, status};
 use tch::Tensor;
 
-use crate::conditioner::{Draws, Embedded, ParamDecl};
+use crate::conditioner::{Draws, ParamDecl};
 use crate::error::{ComponentError, ErrorCode};
 
 /// Longest error text that is kept, in bytes.
@@ -179,7 +179,7 @@ pub(super) enum Sink {
     /// Of `declare`.
     Params { decls: Vec<ParamDecl>, refused: Vec<String> },
     /// Of `forward`.
-    Outputs { embedded: Vec<Embedded>, refused: Vec<String> },
+    Outputs { slots: &'static [&'static str], emitted: Vec<(&'static str, Tensor)>, refused: Vec<String> },
 }
 
 impl Sink {
@@ -187,8 +187,9 @@ impl Sink {
         Self::Params { decls: Vec::new(), refused: Vec::new() }
     }
 
-    pub(super) fn outputs() -> Self {
-        Self::Outputs { embedded: Vec::new(), refused: Vec::new() }
+    /// Results that go to one of these slots.
+    pub(super) fn outputs(slots: &'static [&'static str]) -> Self {
+        Self::Outputs { slots, emitted: Vec::new(), refused: Vec::new() }
     }
 
     pub(super) fn as_ptr(&mut self) -> *mut abi::Sink {

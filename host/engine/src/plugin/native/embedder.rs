@@ -1,39 +1,17 @@
-//! An embedder of a native plugin: the calls, and what the host checks and restores around them.
+//! An embedder of a native plugin.
 
-use std::cell::Cell;
-use std::mem::size_of;
-use std::ptr;
-
-use anneal_torch::dispatch::{self, Place};
-use anneal_torch::{grad_mode, tensor};
-use plugin_api::abi::{self, EmbedderV1, Str, status};
+use plugin_api::abi::EmbedderV1;
 use tch::{Kind, Tensor};
 
-use super::context::{Context, Sink};
-use super::crash;
-use super::table;
+use super::instance::{CallInfo, Instance};
 use crate::conditioner::{Embedded, Embedder, EmbedderCall, EmbedderInput, ParamDecl, Slot};
-use crate::error::{ComponentError, ErrorCode};
+use crate::error::ComponentError;
 
-type Forward = unsafe extern "C" fn(*mut abi::Instance, *const abi::Call, *mut abi::Sink) -> abi::Status;
-type Destroy = unsafe extern "C" fn(*mut abi::Instance);
+/// Where an embedder may emit to; without a name the rank decides.
+const SLOTS: &[&str] = &["", "vector", "crossattn", "concat", "cond_view", "cond_motion"];
 
 /// An instance of a plugin's embedder.
-pub(super) struct NativeEmbedder {
-    /// `anneal.embedders/class`.
-    name: String,
-    instance: *mut abi::Instance,
-    forward: Forward,
-    destroy: Destroy,
-    params: Vec<ParamDecl>,
-    /// A panic may have left the instance half changed: nothing but `destroy` is called any more.
-    poisoned: Cell<bool>,
-    // Declared last, so that it outlives the instance.
-    context: Box<Context>,
-}
-
-// SAFETY: an instance may move between threads, and is entered by one at a time because it is not `Sync`.
-unsafe impl Send for NativeEmbedder {}
+pub(super) struct NativeEmbedder(Instance);
 
 impl NativeEmbedder {
     /// An instance of `entry`, its parameters declared.
@@ -43,92 +21,11 @@ impl NativeEmbedder {
         entry: &str,
         settings: &str,
     ) -> Result<Self, ComponentError> {
-        let context = Context::new(name);
-        // SAFETY: the table is as long as it says.
-        let (create, destroy, declare, forward) = unsafe {
-            (
-                abi::member!(table, EmbedderV1, create),
-                abi::member!(table, EmbedderV1, destroy),
-                abi::member!(table, EmbedderV1, declare),
-                abi::member!(table, EmbedderV1, forward),
-            )
-        };
-        let (Some(create), Some(destroy), Some(forward)) = (create, destroy, forward) else {
-            return Err(context.fault("the plugin lacks create, destroy or forward"));
-        };
-        let mut instance = ptr::null_mut();
-        let inside = crash::enter(name, "create");
-        // SAFETY: context, texts and the place for the instance outlive the call.
-        let code = unsafe { create(context.as_ptr(), Str::new(entry), Str::new(settings), &raw mut instance) };
-        drop(inside);
-        if code != status::OK {
-            return Err(context.error("create", code, Vec::new()));
-        }
-        if instance.is_null() {
-            return Err(context.fault("create returned no instance"));
-        }
-        let (name, params, poisoned) = (name.to_owned(), Vec::new(), Cell::new(false));
-        let mut embedder = Self { name, instance, forward, destroy, params, poisoned, context };
-        if let Some(declare) = declare {
-            let mut sink = Sink::params();
-            let code = {
-                let _inside = crash::enter(&embedder.name, "declare");
-                // SAFETY: instance, context and sink outlive the call.
-                unsafe { declare(instance, embedder.context.as_ptr(), sink.as_ptr()) }
-            };
-            let Sink::Params { decls, refused } = sink else {
-                return Err(embedder.context.fault("declare changed what it was given"));
-            };
-            // A plugin may overlook a refusal, and would then wait for a parameter that does not come.
-            if code != status::OK || !refused.is_empty() {
-                return Err(embedder.context.error("declare", code, refused));
-            }
-            embedder.params = decls;
-        }
-        Ok(embedder)
-    }
-
-    /// Runs the plugin's `forward`; grad mode and thread count come back whatever the plugin does.
-    fn call(&self, call: &abi::Call) -> Result<Vec<Embedded>, ComponentError> {
-        let mut sink = Sink::outputs();
-        let (threads, recorded) = (tch::get_num_threads(), grad_mode::enabled());
-        let code = {
-            let _grad_mode = grad_mode::keep();
-            let _inside = crash::enter(&self.name, "forward");
-            // SAFETY: the instance lives until it is dropped, and what `call` points to outlives the call.
-            let code = unsafe { (self.forward)(self.instance, call, sink.as_ptr()) };
-            if grad_mode::enabled() != recorded {
-                self.left_changed("the grad mode");
-            }
-            code
-        };
-        if tch::get_num_threads() != threads {
-            tch::set_num_threads(threads);
-            self.left_changed("libtorch's number of threads");
-        }
-        let Sink::Outputs { embedded, refused } = sink else {
-            return Err(self.context.fault("forward changed what it was given"));
-        };
-        if code == status::PANIC {
-            self.poisoned.set(true);
-        }
-        if code != status::OK || !refused.is_empty() {
-            return Err(self.context.error("forward", code, refused));
-        }
-        self.context.take_reported();
-        Ok(embedded)
-    }
-
-    fn left_changed(&self, what: &'static str) {
-        tracing::warn!(target: "plugin", plugin = self.name, "forward left {what} changed; it is as it was again");
-        table::left_changed(what);
+        Instance::create(table, name, entry, settings, SLOTS).map(Self)
     }
 
     /// What an embedding must be whatever the embedder.
-    fn check_output(&self, output: &Embedded, num_scenes: i64) -> Result<(), ComponentError> {
-        if !output.tensor.defined() {
-            return Err(self.wrong_output("an emitted tensor is undefined".to_owned()));
-        }
+    fn check(&self, output: &Embedded, num_scenes: i64) -> Result<(), ComponentError> {
         let size = output.tensor.size();
         let ranks: &[usize] = match output.slot {
             None => &[2, 3, 4, 5],
@@ -140,35 +37,32 @@ impl NativeEmbedder {
         let slot = output.slot.map_or("a condition", Slot::name);
         if !ranks.contains(&size.len()) {
             return Err(self
+                .0
                 .wrong_output(format!("an embedding of shape {size:?} cannot go to {slot}, whose rank is {ranks:?}")));
         }
         if size.contains(&0) || size[0] % num_scenes.max(1) != 0 {
             let message = format!(
                 "an embedding of shape {size:?} for {slot}: its rows are no multiple of the {num_scenes} scenes"
             );
-            return Err(self.wrong_output(message));
+            return Err(self.0.wrong_output(message));
         }
         if !matches!(output.tensor.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
-            return Err(self.wrong_output(format!(
-                "an embedding of {:?} for {slot}: floating point is wanted",
-                output.tensor.kind()
-            )));
+            let kind = output.tensor.kind();
+            return Err(self
+                .0
+                .wrong_output(format!("an embedding of {kind:?} for {slot}: floating point is wanted")));
         }
         Ok(())
-    }
-
-    fn wrong_output(&self, message: String) -> ComponentError {
-        ComponentError::new(&self.name, ErrorCode::InvalidArgument, format!("forward: {message}"))
     }
 }
 
 impl Embedder for NativeEmbedder {
     fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     fn params(&self) -> &[ParamDecl] {
-        &self.params
+        self.0.params()
     }
 
     fn forward(
@@ -177,97 +71,30 @@ impl Embedder for NativeEmbedder {
         params: &[Tensor],
         call: &mut EmbedderCall<'_>,
     ) -> Result<Vec<Embedded>, ComponentError> {
-        if self.poisoned.get() {
-            return Err(self.context.fault("forward: an earlier panic left this instance unusable"));
-        }
-        if params.len() != self.params.len() {
-            let message =
-                format!("forward: {} parameters were declared, {} are given", self.params.len(), params.len());
-            return Err(self.context.fault(message));
-        }
-        let texts: Vec<Vec<Str>> = inputs.iter().map(texts_of).collect();
-        let raw: Vec<abi::Input> = inputs.iter().zip(&texts).map(|(input, texts)| raw_input(input, texts)).collect();
-        let handles: Vec<*mut abi::Tensor> = params.iter().map(tensor::handle).collect();
-        let watched = Watched::new(inputs, params, &self.params);
-        let raw_call = abi::Call {
-            struct_size: size_of::<abi::Call>(),
-            ctx: self.context.as_ptr(),
-            inputs: raw.as_ptr(),
-            num_inputs: raw.len(),
-            input_size: size_of::<abi::Input>(),
-            params: handles.as_ptr(),
-            num_params: handles.len(),
-            num_scenes: call.num_scenes,
+        let num_scenes = call.num_scenes;
+        let info = CallInfo {
+            num_scenes,
             frames_per_scene: call.frames_per_scene,
-            flags: if call.training { abi::CALL_TRAINING } else { 0 },
-            reserved: 0,
+            training: call.training,
+            draws: &mut *call.draws,
         };
-        let outputs = {
-            let _lent = self.context.lend(&mut *call.draws, place_of(inputs, params));
-            self.call(&raw_call)?
-        };
-        if let Some(written) = watched.written() {
-            return Err(self.context.fault(format!(
-                "forward: the plugin wrote to {written} in place; inputs and parameters are read only"
-            )));
-        }
-        if outputs.is_empty() {
-            return Err(self.wrong_output("no embedding was emitted".to_owned()));
-        }
-        outputs.iter().try_for_each(|output| self.check_output(output, call.num_scenes))?;
+        let emitted = self.0.forward(inputs, params, info)?;
+        let outputs: Vec<Embedded> =
+            emitted.into_iter().map(|(slot, tensor)| Embedded { slot: Slot::named(slot), tensor }).collect();
+        outputs.iter().try_for_each(|output| self.check(output, num_scenes))?;
         Ok(outputs)
     }
 }
 
-impl Drop for NativeEmbedder {
-    fn drop(&mut self) {
-        let _inside = crash::enter(&self.name, "destroy");
-        // SAFETY: the instance is not used again; its context is dropped after it.
-        unsafe { (self.destroy)(self.instance) };
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where a call makes its tensors: where its parameters and inputs are.
-fn place_of(inputs: &[EmbedderInput<'_>], params: &[Tensor]) -> Place {
-    let given = inputs.iter().find_map(|input| match input {
-        EmbedderInput::Tensor { tensor, .. } => Some(*tensor),
-        EmbedderInput::Texts { .. } => None,
-    });
-    let first = params.first().or(given);
-    first.and_then(|tensor| dispatch::info(tensor).ok()).map_or(Place::CPU, |info| info.place)
-}
-
-fn texts_of(input: &EmbedderInput<'_>) -> Vec<Str> {
-    match input {
-        EmbedderInput::Tensor { .. } => Vec::new(),
-        EmbedderInput::Texts { texts, .. } => texts.iter().map(|text| Str::new(text)).collect(),
-    }
-}
-
-fn raw_input(input: &EmbedderInput<'_>, texts: &[Str]) -> abi::Input {
-    let (name, handle) = match input {
-        EmbedderInput::Tensor { name, tensor } => (name, tensor::handle(tensor).cast_const()),
-        EmbedderInput::Texts { name, .. } => (name, ptr::null()),
-    };
-    abi::Input { name: Str::new(name), tensor: handle, texts: texts.as_ptr(), num_texts: texts.len() }
-}
-
-/// How often each tensor was written to before a call.
-struct Watched<'a>(Vec<(String, &'a Tensor, i64)>);
-
-impl<'a> Watched<'a> {
-    fn new(inputs: &'a [EmbedderInput<'_>], params: &'a [Tensor], decls: &[ParamDecl]) -> Self {
-        let inputs = inputs.iter().filter_map(|input| match input {
-            EmbedderInput::Tensor { name, tensor } => Some((format!("the input `{name}`"), *tensor)),
-            EmbedderInput::Texts { .. } => None,
-        });
-        let params = params.iter().zip(decls).map(|(param, decl)| (format!("the parameter `{}`", decl.name), param));
-        Self(inputs.chain(params).map(|(what, value)| (what, value, tensor::version(value))).collect())
-    }
-
-    /// What was written to since.
-    fn written(&self) -> Option<&str> {
-        let changed = self.0.iter().find(|(_, value, before)| tensor::version(value) != *before);
-        changed.map(|(what, ..)| what.as_str())
+    #[test]
+    fn every_slot_but_the_nameless_is_one_of_the_conditioner() {
+        assert_eq!(Slot::named(""), None);
+        for name in &SLOTS[1..] {
+            assert_eq!(Slot::named(name).map(Slot::name), Some(*name));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anneal_torch::tensor::torch_version;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use plugin_api::abi::{self, EmbedderV1, EntryFn, PluginApi, Str, status};
+use plugin_api::abi::{self, EmbedderV1, EntryFn, PluginApi, Str, WeightingV1, status};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -15,7 +15,10 @@ use super::context::{Context, Reported};
 use super::crash;
 use super::embedder::NativeEmbedder;
 use super::table::Table;
+use super::weighting::NativeWeighting;
 use crate::conditioner::Embedder;
+use crate::config::PluginKind;
+use crate::diffusion::TensorWeighting;
 use crate::error::{ComponentError, ErrorCode};
 
 /// Why a library is no plugin for this host.
@@ -80,10 +83,13 @@ struct Loaded {
     id: String,
     descriptor: Value,
     torch_version: Option<String>,
-    table: *const EmbedderV1,
+    /// Null where it has none.
+    embedders: *const EmbedderV1,
+    /// Null where it has none.
+    weightings: *const WeightingV1,
 }
 
-// SAFETY: the table is a constant of a library that stays loaded; its functions may be called from any thread.
+// SAFETY: the tables are constants of a library that stays loaded; their functions may be called from any thread.
 unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
@@ -131,12 +137,15 @@ impl NativeLibrary {
             return Err(broken(context.error("init", code, Vec::new()).message));
         }
         // SAFETY: the id is a NUL-terminated constant.
-        let table: *const EmbedderV1 = unsafe { get_extension(abi::EMBEDDER_EXTENSION.as_ptr()) }.cast();
-        if table.is_null() {
-            return Err(broken("it has no embedders".to_owned()));
+        let embedders: *const EmbedderV1 = unsafe { get_extension(abi::EMBEDDER_EXTENSION.as_ptr()) }.cast();
+        // SAFETY: as above.
+        let weightings: *const WeightingV1 = unsafe { get_extension(abi::WEIGHTING_EXTENSION.as_ptr()) }.cast();
+        if embedders.is_null() && weightings.is_null() {
+            return Err(broken("it has neither embedders nor weightings".to_owned()));
         }
         let torch_version = Some(torch).filter(|version| !version.is_empty());
-        Ok(Self { loaded: Box::leak(Box::new(Loaded { id: id.to_owned(), descriptor, torch_version, table })) })
+        let loaded = Loaded { id: id.to_owned(), descriptor, torch_version, embedders, weightings };
+        Ok(Self { loaded: Box::leak(Box::new(loaded)) })
     }
 
     /// What the plugin says of itself: `{"sdk", "entries": [{"name", "kind", "schema"}]}`.
@@ -149,16 +158,35 @@ impl NativeLibrary {
         self.loaded.torch_version.as_deref()
     }
 
-    /// Whether it looks at settings itself, beyond what their schemas say.
-    pub fn checks_settings(&self) -> bool {
+    /// Whether it looks at the settings of a kind itself, beyond what their schemas say.
+    pub fn checks_settings(&self, kind: PluginKind) -> bool {
         // SAFETY: the table is as long as it says.
-        unsafe { abi::member!(self.loaded.table, EmbedderV1, check_config) }.is_some()
+        self.table(kind, "").is_ok_and(|table| unsafe { abi::member!(table, EmbedderV1, check_config) }.is_some())
+    }
+
+    /// The functions of a kind.
+    fn table(&self, kind: PluginKind, name: &str) -> Result<*const EmbedderV1, ComponentError> {
+        let table = match kind {
+            PluginKind::Embedder => self.loaded.embedders,
+            PluginKind::Weighting => self.loaded.weightings,
+            _ => std::ptr::null(),
+        };
+        if table.is_null() {
+            let message = format!("the library has no functions of the kind {kind}");
+            return Err(ComponentError::new(name, ErrorCode::Unsupported, message));
+        }
+        Ok(table)
     }
 
     /// What the plugin finds wrong with the settings of an entry.
-    fn check_config(&self, entry: &str, settings: &Map<String, Value>) -> Result<Vec<ConfigProblem>, ComponentError> {
+    fn check_config(
+        &self,
+        table: *const EmbedderV1,
+        entry: &str,
+        settings: &Map<String, Value>,
+    ) -> Result<Vec<ConfigProblem>, ComponentError> {
         // SAFETY: the table is as long as it says.
-        let Some(check) = (unsafe { abi::member!(self.loaded.table, EmbedderV1, check_config) }) else {
+        let Some(check) = (unsafe { abi::member!(table, EmbedderV1, check_config) }) else {
             return Ok(Vec::new());
         };
         let context = Context::new(self.full_name(entry));
@@ -179,15 +207,40 @@ impl NativeLibrary {
     /// # Errors
     /// When the plugin refuses the settings (then all that is wrong with them), or declares parameters that cannot be.
     pub fn embedder(&self, entry: &str, settings: &Map<String, Value>) -> Result<Box<dyn Embedder>, ComponentError> {
+        let (table, name, settings) = self.checked(PluginKind::Embedder, entry, settings)?;
+        Ok(Box::new(NativeEmbedder::create(table, &name, entry, &settings)?))
+    }
+
+    /// A weighting with these settings.
+    ///
+    /// # Errors
+    /// As [`NativeLibrary::embedder`].
+    pub fn weighting(
+        &self,
+        entry: &str,
+        settings: &Map<String, Value>,
+    ) -> Result<Box<dyn TensorWeighting>, ComponentError> {
+        let (table, name, settings) = self.checked(PluginKind::Weighting, entry, settings)?;
+        Ok(Box::new(NativeWeighting::create(table, &name, entry, &settings)?))
+    }
+
+    /// The functions of a kind, the entry's full name, and its settings as text, if the plugin finds nothing wrong with
+    /// them.
+    fn checked(
+        &self,
+        kind: PluginKind,
+        entry: &str,
+        settings: &Map<String, Value>,
+    ) -> Result<(*const EmbedderV1, String, String), ComponentError> {
         let name = self.full_name(entry);
-        let problems = self.check_config(entry, settings)?;
+        let table = self.table(kind, &name)?;
+        let problems = self.check_config(table, entry, settings)?;
         if let Some(first) = problems.first() {
             let lines: Vec<String> = problems.iter().map(ConfigProblem::to_string).collect();
             let error = ComponentError::new(name, ErrorCode::InvalidConfig, lines.join("\n"));
             return Err(error.at(first.path.as_str()));
         }
-        let settings = Value::Object(settings.clone()).to_string();
-        Ok(Box::new(NativeEmbedder::create(self.loaded.table, &name, entry, &settings)?))
+        Ok((table, name, Value::Object(settings.clone()).to_string()))
     }
 
     fn full_name(&self, entry: &str) -> String {
