@@ -96,7 +96,7 @@ fn a_crash_of_a_native_plugin_is_told_with_its_name() {
         ("aborts", None, "forward: the process died of SIGABRT"),
         ("crashes-at-start", None, "create: the process died of SIGSEGV"),
         ("exits", Some(4), "forward: it ended the process"),
-        ("emits-nothing", Some(4), "no embedding was emitted"),
+        ("emits-nothing", Some(4), "nothing was emitted"),
     ] {
         let ran = train(name);
         assert!(ran.code == code && ran.err.contains(words), "{name}: {ran:#?}");

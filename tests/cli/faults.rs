@@ -50,7 +50,7 @@ fn faults_of_native_plugins_are_reported() {
         ("libtorch-error", "libtorch"),
         ("error", "told to fail"),
         ("writes-to-input", "input"),
-        ("no-output", "no embedding"),
+        ("no-output", "nothing was emitted"),
     ] {
         let ran = embedder(fault);
         assert!(matches!(ran.code, Some(3 | 4)), "{fault}: {ran:#?}");

@@ -137,7 +137,8 @@ fn an_embedder_is_no_weighting_and_runs_natively_alone() {
     let dir = tempfile::tempdir().unwrap();
     let folder = weightings_in_c(dir.path());
     let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
-    let other = manifest.replacen("kind = \"weighting\"\nruntime = \"native\"", "kind = \"embedder\"\nruntime = \"wasm\"", 1);
+    let other =
+        manifest.replacen("kind = \"weighting\"\nruntime = \"native\"", "kind = \"embedder\"\nruntime = \"wasm\"", 1);
     fs::write(folder.join("plugin.toml"), other).unwrap();
     let listed = anneal(&["plugin", "list", "--explain", "--plugin-dir", &dir.path().display().to_string()]);
     let told = format!("{}{}", listed.out, listed.err);

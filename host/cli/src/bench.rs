@@ -6,7 +6,9 @@ use std::time::Instant;
 use anneal::conditioner::{Conditioner, Embedded, Embedder, EmbedderCall, EmbedderInput, EmbedderUse, ParamDecl};
 use anneal::config::{EmbedderConfig, ScalingConfig, SigmaPer};
 use anneal::data::Batch;
-use anneal::diffusion::{Denoiser, DrawKind, Loss, LossWeighting, Model, RowDistance, SigmaSampler, Weighting, Wrapper};
+use anneal::diffusion::{
+    Denoiser, DrawKind, Loss, LossWeighting, Model, RowDistance, SigmaSampler, Weighting, Wrapper,
+};
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
 use anneal::trainer::{

@@ -328,13 +328,16 @@ unsafe fn borrow<T: Handle>(handle: *const abi::Tensor) -> ManuallyDrop<T> {
 impl<F: Forward> Run for F {
     unsafe fn run(&self, host: &Host, call: &abi::Call, outputs: *mut Sink) -> Result<()> {
         // SAFETY: the host lists `num_params` live handles.
-        let params: Vec<_> = (0..call.num_params).map(|i| unsafe { borrow::<F::Tensor>(*call.params.add(i)) }).collect();
+        let params: Vec<_> =
+            (0..call.num_params).map(|i| unsafe { borrow::<F::Tensor>(*call.params.add(i)) }).collect();
         // SAFETY: the host lists `num_inputs` inputs, `input_size` bytes apart.
         let raw: Vec<&abi::Input> =
             (0..call.num_inputs).map(|i| unsafe { &*call.inputs.byte_add(i * call.input_size) }).collect();
         // SAFETY: an input's tensor is null or a live handle.
-        let tensors: Vec<_> =
-            raw.iter().map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow::<F::Tensor>(input.tensor) })).collect();
+        let tensors: Vec<_> = raw
+            .iter()
+            .map(|input| (!input.tensor.is_null()).then(|| unsafe { borrow::<F::Tensor>(input.tensor) }))
+            .collect();
         let inputs = raw.iter().zip(&tensors).map(|(input, tensor)| {
             // SAFETY: the host's texts outlive the call.
             let name = unsafe { input.name.to_text() };

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::embedder::{ParamDecl, Slot};
+use super::embedder::ParamDecl;
 use super::error::{Error, ErrorKind, Result};
 use super::handle::Handle;
 use crate::abi::{self, Ctx, HostApi, Sink, Status, Str, status};

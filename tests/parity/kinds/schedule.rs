@@ -16,14 +16,15 @@ pub fn run(case: &Case) -> Result<Outputs, String> {
         "scaling" => scaling_factors(case, scaling(&config)?)?,
         "weighting" => {
             let used = weighting(&config)?;
-            let weights = plugins::with(|registry| {
-                match registry.weighting(&used).map_err(|error| error.to_string())? {
+            let weights =
+                plugins::with(|registry| match registry.weighting(&used).map_err(|error| error.to_string())? {
                     LossWeighting::Scalar(mut weighting) => {
                         weighting.weights(&case.numbers("sigma")?).map_err(|error| error.to_string())
                     }
-                    LossWeighting::Tensor { weighting, .. } => Err(format!("{} is no scalar function", weighting.name())),
-                }
-            })?;
+                    LossWeighting::Tensor { weighting, .. } => {
+                        Err(format!("{} is no scalar function", weighting.name()))
+                    }
+                })?;
             Outputs::from([("out.weight".to_owned(), row(&weights))])
         }
         "discretization" => {

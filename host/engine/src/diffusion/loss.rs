@@ -4,7 +4,7 @@ use anneal_nn::Lpips;
 use anneal_torch::random::Stream;
 use tch::{Kind, Tensor};
 
-use super::{DrawKind, LossWeighting, SigmaSampler, Weighed};
+use super::{DrawKind, LossWeighting, SigmaSampler, Weighed, per_row};
 use crate::config::SigmaPer;
 use crate::data::Batch;
 use crate::error::ComponentError;

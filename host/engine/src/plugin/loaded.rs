@@ -244,8 +244,7 @@ fn check_settings(
 fn check_descriptor(found: &Found, runtime: Runtime, descriptor: &Value) -> Result<(), String> {
     let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let described = descriptor.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let listed =
-        found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| entry.runtime() == runtime);
+    let listed = found.manifest.entries.iter().zip(&found.schemas).filter(|(entry, _)| entry.runtime() == runtime);
     let mut matched = 0;
     for (entry, schema) in listed {
         let kind = entry.kind.to_string();

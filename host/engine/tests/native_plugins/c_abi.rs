@@ -142,7 +142,7 @@ fn other_versions_are_refused_before_anything_is_called() {
         (&["TORCH=\"1.13.0\""], "was built with libtorch 1.13.0, this anneal runs 2.11."),
         (&["SMALL"], "its entry's struct has 8 bytes, at least "),
         (&["NULL_ENTRY"], "is no anneal plugin: its entry returned nothing"),
-        (&["EXTENSION=\"acme.other/1\""], "it has no embedders"),
+        (&["EXTENSION=\"acme.other/1\""], "it has neither embedders nor weightings"),
         (&["SHORT_TABLE"], "the plugin lacks create, destroy or forward"),
         (&["DESCRIPTOR=\"{\""], "its description of itself is no JSON"),
         (&["anneal_plugin_entry_v1=another_entry"], "is no anneal plugin: it exports no `anneal_plugin_entry_v1`"),

@@ -36,7 +36,7 @@ fn each_fault_is_an_error_that_names_it() {
         ("wrong-rank", ErrorCode::InvalidArgument, "forward: an embedding of shape [2, 1, 3] cannot go to vector"),
         ("wrong-rows", ErrorCode::InvalidArgument, "its rows are no multiple of the 2 scenes"),
         ("integers", ErrorCode::InvalidArgument, "floating point is wanted"),
-        ("no-output", ErrorCode::InvalidArgument, "forward: no embedding was emitted"),
+        ("no-output", ErrorCode::InvalidArgument, "forward: nothing was emitted"),
         ("undefined-output", ErrorCode::InvalidArgument, "forward: an emitted tensor is undefined"),
         ("wrong-draw", ErrorCode::InvalidArgument, "for `noise`: [3, 2] is no multiple of the scenes"),
     ];

@@ -10,7 +10,6 @@ use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::subject::{Subject, shown};
 use crate::trial::{Batch, Given, Trial, distance, rows_of, values};
 
-
 /// How far results may be apart that are computed in batches of different sizes, as a part of the largest.
 const BATCH_TOLERANCE: f64 = 1e-4;
 
@@ -122,12 +121,7 @@ pub fn embed(subject: &Subject, trial: &Trial, batch: &Batch) -> Result<Vec<Embe
 pub fn same(what: &str, one: &[Embedded], other: &[Embedded], tolerance: f64) -> Found {
     demand!(one.len() == other.len(), "{what}: {} results once and {} then", one.len(), other.len());
     for (i, (one, other)) in one.iter().zip(other).enumerate() {
-        demand!(
-            one.slot == other.slot,
-            "{what}: result {i} goes to {:?} once and to {:?} then",
-            one.slot,
-            other.slot
-        );
+        demand!(one.slot == other.slot, "{what}: result {i} goes to {:?} once and to {:?} then", one.slot, other.slot);
         let apart = distance(&one.tensor, &other.tensor);
         demand!(
             apart <= tolerance,

@@ -175,7 +175,8 @@ fn split(subject: &mut Subject) -> Found {
         parts.extend(weigher.weights(subject, part)?);
     }
     weigher.same("400 sigmas at once and in parts", &whole, &parts)?;
-    weigher.same("again", &whole, &weigher.weights(subject, &grid)?)?;
+    let again = weigher.weights(subject, &grid)?;
+    weigher.same("again", &whole, &again)?;
     weigher.same("in another instance", &whole, &other.weights(subject, &grid)?)
 }
 

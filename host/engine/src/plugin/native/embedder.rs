@@ -48,9 +48,7 @@ impl NativeEmbedder {
         }
         if !matches!(output.tensor.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
             let kind = output.tensor.kind();
-            return Err(self
-                .0
-                .wrong_output(format!("an embedding of {kind:?} for {slot}: floating point is wanted")));
+            return Err(self.0.wrong_output(format!("an embedding of {kind:?} for {slot}: floating point is wanted")));
         }
         Ok(())
     }

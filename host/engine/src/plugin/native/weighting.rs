@@ -42,7 +42,8 @@ impl TensorWeighting for NativeWeighting {
         for (slot, tensor) in self.0.forward(&[input], params, info)? {
             let (size, kind) = (tensor.size(), tensor.kind());
             if size != [num_scenes] || !matches!(kind, Kind::Float | Kind::Double) {
-                let message = format!("a {slot} of shape {size:?} and {kind:?} for {num_scenes} sigmas: one number each");
+                let message =
+                    format!("a {slot} of shape {size:?} and {kind:?} for {num_scenes} sigmas: one number each");
                 return Err(self.0.wrong_output(message));
             }
             let place = if slot == abi::WEIGHT_SLOT { &mut weights } else { &mut offsets };
