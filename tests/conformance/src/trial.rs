@@ -12,8 +12,8 @@ use tch::{Kind, Tensor};
 
 use crate::models::normal;
 
-/// The sigmas that a weighting is tried with: those of training, and a little beyond.
-const SIGMAS: [f64; 2] = [2e-3, 700.0];
+/// The sigmas that a weighting is tried with: those where weights differ most. X02 goes far beyond.
+const SIGMAS: [f64; 2] = [2e-3, 2.0];
 
 /// How far parameters are moved from where they start: zeros would hide what depends on them.
 const MOVED: f64 = 0.1;

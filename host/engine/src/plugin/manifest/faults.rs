@@ -28,7 +28,7 @@ fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
         ["artifact", _] => Some(&["path", "sha256"]),
         ["torch"] => Some(&["link", "version"]),
         ["capabilities"] => Some(&["wasi", "memory-mib"]),
-        ["entry"] => Some(&["name", "kind", "schema", "description", "example", "sigma-range", "order"]),
+        ["entry"] => Some(&["name", "kind", "runtime", "schema", "description", "example", "sigma-range", "order"]),
         ["entry", "example"] => Some(&["config", "n", "expect", "frames", "inputs"]),
         ["entry", "example", "inputs"] => Some(&["name", "kind", "shape", "rows", "range"]),
         _ => None,
