@@ -45,6 +45,9 @@ const SABOTEURS: &[(&str, &[&str])] = &[
     ("endless-at-extremes", &["S04"]),
     ("negative-sigma", &["S02", "S04"]),
     ("draws-by-itself", &["R05", "S05"]),
+    ("of-another-machine", &["R02"]),
+    ("goes-up-and-down", &["S07"]),
+    ("leaves-its-range", &["S03"]),
     ("forgets-frames", &["G01"]),
     ("infinite-scale", &["G02"]),
     ("divides-by-views", &["G05"]),
@@ -62,6 +65,7 @@ const SABOTEURS: &[(&str, &[&str])] = &[
     ("asks-for-ever", &["M08"]),
     ("swallows-errors", &["M12"]),
     ("tells-nothing", &["M13", "M18"]),
+    ("halves-the-noise", &["M09"]),
 ];
 
 /// Plugins of components that come with anneal.

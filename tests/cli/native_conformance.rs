@@ -56,6 +56,7 @@ const LINKS: &[(&str, &[&str], &str, &[&str])] = &[
 const EMBEDDERS: &[(&str, &[&str])] = &[
     ("good", &[]),
     ("good-texts", &[]),
+    ("good-through", &[]),
     ("will-not-start", &["E00"]),
     ("crashes-at-start", &["E00"]),
     ("declares-something-else", &["E00"]),
@@ -74,6 +75,7 @@ const EMBEDDERS: &[(&str, &[&str])] = &[
     ("differs-by-process", &["E15"]),
     ("stops-the-gradient", &["E09", "E10"]),
     ("halves-the-gradient", &["E10"]),
+    ("stops-at-its-input", &["E12"]),
     ("has-an-idle-parameter", &["E09"]),
     ("reads-values", &["E01"]),
     ("other-shape-without-values", &["E01"]),
@@ -224,6 +226,7 @@ fn faults_of_embedders_are_found_and_nothing_else_is_blamed() {
     let input = |name: &str| match name {
         "good-texts" | "crashes-at-empty-texts" => "{ name = \"txt\", kind = \"text\" }",
         "blows-up-at-the-end" => "{ name = \"x\", kind = \"f32\", shape = [4], range = [-1, 2] }",
+        "good-through" | "stops-at-its-input" => "{ name = \"x\", kind = \"f32\", shape = [4], differentiable = true }",
         _ => "{ name = \"x\", kind = \"f32\", shape = [4] }",
     };
     let entries: String = EMBEDDERS.iter().map(|(name, _)| entry(name, input(name))).collect();

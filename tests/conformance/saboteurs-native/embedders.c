@@ -140,6 +140,11 @@ static anneal_status stops_the_gradient(run *r) {
   drop(y);
   return emit(r, z);
 }
+static anneal_status stops_at_its_input(run *r) {
+  anneal_tensor *x = op(r, "aten::detach", "", tensor(r->x), none, none, 1), *y = mul(r, x, r->w);
+  drop(x);
+  return emit(r, y);
+}
 static anneal_status halves_the_gradient(run *r) {
   anneal_tensor *y = product(r), *fixed = op(r, "aten::detach", "", tensor(y), none, none, 1), *sum, *z;
   sum = op(r, "aten::add", "Tensor", tensor(y), tensor(fixed), none, 2);
@@ -298,6 +303,7 @@ static const struct {
   int where;
 } entries[] = {
     {"good", good, 0},
+    {"good-through", good, 0},
     {"good-texts", good_texts, 0},
     {"will-not-start", good, IN_CREATE},
     {"crashes-at-start", good, IN_CREATE_CRASHES},
@@ -316,6 +322,7 @@ static const struct {
     {"minds-its-neighbours", minds_its_neighbours, 0},
     {"differs-by-process", differs_by_process, 0},
     {"stops-the-gradient", stops_the_gradient, 0},
+    {"stops-at-its-input", stops_at_its_input, 0},
     {"halves-the-gradient", halves_the_gradient, 0},
     {"has-an-idle-parameter", good, IN_UNUSED},
     {"reads-values", reads_values, 0},

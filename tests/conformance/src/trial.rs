@@ -35,9 +35,15 @@ pub struct Batch {
 /// What a weighting is tried with.
 pub fn sigmas_example(config: Map<String, Value>) -> Example {
     let name = "sigma".to_owned();
-    let sigmas =
-        ExampleInput { name, kind: InputKind::F32, shape: Vec::new(), rows: Rows::Scenes, range: Some(SIGMAS) };
-    Example { config, n: None, expect: None, frames: None, inputs: vec![sigmas] }
+    let sigmas = ExampleInput {
+        name,
+        kind: InputKind::F32,
+        shape: Vec::new(),
+        rows: Rows::Scenes,
+        range: Some(SIGMAS),
+        differentiable: false,
+    };
+    Example { config, n: None, expect: None, transcript: None, frames: None, inputs: vec![sigmas] }
 }
 
 /// A weighting as an embedder of sigmas: its results are weights and, if there are any, offsets.

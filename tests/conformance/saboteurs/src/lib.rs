@@ -39,6 +39,7 @@ export_plugin! {
         "breaks-with-other-settings" => BreaksWithOtherSettings;
     weighting
         "good-weight" => GoodWeight,
+        "of-another-machine" => OfAnotherMachine,
         "no-weight-below" => NoWeightBelow,
         "negative-weight" => NegativeWeight,
         "minds-its-neighbour" => MindsItsNeighbour,
@@ -54,7 +55,9 @@ export_plugin! {
         "good-sampling" => GoodSampling,
         "endless-at-extremes" => EndlessAtExtremes,
         "negative-sigma" => NegativeSigma,
-        "draws-by-itself" => DrawsByItself;
+        "draws-by-itself" => DrawsByItself,
+        "goes-up-and-down" => GoesUpAndDown,
+        "leaves-its-range" => LeavesItsRange;
     guidance
         "good-scale" => GoodScale,
         "forgets-frames" => ForgetsFrames,
@@ -77,7 +80,8 @@ export_plugin! {
         "keeps-latents" => KeepsLatents,
         "asks-for-ever" => AsksForEver,
         "swallows-errors" => SwallowsErrors,
-        "tells-nothing" => TellsNothing;
+        "tells-nothing" => TellsNothing,
+        "halves-the-noise" => HalvesTheNoise;
 }
 
 #[cfg(test)]

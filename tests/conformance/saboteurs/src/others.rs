@@ -26,6 +26,8 @@ macro_rules! simple {
 simple! { Weighting weight(sigma: f64) -> f64:
     /// Breaks nothing.
     GoodWeight |sigma| 1.0 / (1.0 + sigma * sigma);
+    /// Breaks nothing, but its manifest remembers other numbers.
+    OfAnotherMachine |sigma| 1.0 / (1.0 + sigma * sigma);
     /// No number where there is little noise.
     NoWeightBelow |sigma| if sigma > 0.0 && sigma < 1e-3 { f64::NAN } else { 1.0 };
     /// A weight below zero.
@@ -84,6 +86,27 @@ macro_rules! samplings {
     )+};
 }
 
+/// Has a range, and does not keep to it.
+#[derive(Config)]
+pub struct LeavesItsRange {
+    /// The lowest sigma.
+    #[config(default = 0.01, exclusive_min = 0.0)]
+    sigma_min: f64,
+    /// The highest sigma.
+    #[config(default = 10.0, exclusive_min = 0.0)]
+    sigma_max: f64,
+}
+
+impl SigmaSampling for LeavesItsRange {
+    fn draw_kind(&self) -> DrawKind {
+        DrawKind::Uniform
+    }
+
+    fn sigma(&self, draw: f64) -> Result<f64> {
+        Ok(self.sigma_min + 1.01 * draw * self.sigma_max)
+    }
+}
+
 samplings! {
     /// Breaks nothing.
     GoodSampling |draw| (0.7 + 1.6 * draw).exp();
@@ -91,6 +114,8 @@ samplings! {
     EndlessAtExtremes |draw| if draw > 8.0 { f64::INFINITY } else { draw.exp() };
     /// A sigma below zero for half of the draws.
     NegativeSigma |draw| 0.5 * draw;
+    /// Largest in the middle.
+    GoesUpAndDown |draw| (-draw * draw).exp();
     /// Adds noise of its own.
     DrawsByItself |draw| draw.exp() + calls() as f64 * 1e-9;
 }

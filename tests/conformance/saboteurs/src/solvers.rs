@@ -28,6 +28,30 @@ macro_rules! solvers {
     )+};
 }
 
+/// Euler's method with ancestral noise, of which it adds half.
+#[derive(Config)]
+pub struct HalvesTheNoise {}
+
+impl Sampler for HalvesTheNoise {
+    fn estimate(&self, num_steps: u32) -> Cost {
+        Cost { denoise_calls: num_steps, live_latents: 2, draws_noise: true }
+    }
+
+    fn sample(&self, mut x: Latent, sigmas: &[f64], run: &Run) -> Result<Latent> {
+        for i in 0..sigmas.len() - 1 {
+            let (sigma2, next2) = (sigmas[i].powi(2), sigmas[i + 1].powi(2));
+            let up2 = next2 * (sigma2 - next2) / sigma2;
+            euler(&mut x, sigmas[i], (next2 - up2).sqrt())?;
+            let noise = run.gaussian()?;
+            if next2 > 0.0 {
+                x.update(1.0, &[(0.5 * up2.sqrt(), &noise)])?;
+            }
+            run.progress(i, sigmas)?;
+        }
+        Ok(x)
+    }
+}
+
 /// Euler's method, with something done after each step.
 fn walk(
     x: &mut Latent,

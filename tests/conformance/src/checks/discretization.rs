@@ -133,13 +133,14 @@ fn many_asked(subject: &mut Subject) -> Found {
     }
 }
 
-fn sigma_range(subject: &mut Subject) -> Result<[String; 2], Finding> {
+/// The settings that the manifest names as the lowest and the highest sigma.
+pub fn sigma_range(subject: &mut Subject) -> Result<[String; 2], Finding> {
     let range = subject.entry()?.sigma_range().cloned();
     range.ok_or_else(|| Finding::NotDeclared("the manifest gives no sigma-range".to_owned()))
 }
 
 /// The number that a JSON pointer of the manifest leads to: a setting, or its default.
-fn setting(subject: &mut Subject, pointer: &str) -> Result<f64, Finding> {
+pub fn setting(subject: &mut Subject, pointer: &str) -> Result<f64, Finding> {
     let (schema, config) = (subject.schema()?, Value::Object(subject.config()?));
     let default = schema["properties"].get(pointer.trim_start_matches('/')).map(|property| &property["default"]);
     let value = config.pointer(pointer).or(default).and_then(Value::as_f64);

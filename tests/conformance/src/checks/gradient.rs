@@ -11,7 +11,7 @@ use super::embedder::embed;
 use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::models::normal;
 use crate::subject::Subject;
-use crate::trial::{Batch, Trial, values};
+use crate::trial::{Batch, Given, Trial, values};
 
 /// Steps of the differences: the smaller are exact, the larger stand rounding inside the embedder better.
 const STEPS: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
@@ -47,6 +47,14 @@ pub const CHECKS: &[Check] = &[
         Scope::Native,
         "With parameters that are not trained, results ask for no gradient.",
         frozen,
+    ),
+    Check::new(
+        "E12",
+        "gradients-go-through",
+        Level::L1,
+        Scope::Native,
+        "To inputs that the manifest calls differentiable go gradients, which in 64 bits are central differences.",
+        through,
     ),
     Check::new(
         "E26",
@@ -145,7 +153,7 @@ fn right(subject: &mut Subject) -> Found {
                 0 => random.random_range(0..grad.len()),
                 count => among[random.random_range(0..count)],
             };
-            let (difference, uncertain) = difference(subject, &trial, &batch, at, i)?;
+            let (difference, uncertain) = difference(subject, &trial, &batch, &trial.params[at], i)?;
             largest = largest.max(difference.abs()).max(grad[i].abs());
             let apart = (difference - grad[i]).abs() - 3.0 * uncertain;
             if apart > worst {
@@ -159,6 +167,44 @@ fn right(subject: &mut Subject) -> Found {
     Ok(())
 }
 
+fn through(subject: &mut Subject) -> Found {
+    let trial = subject.trial(Kind::Double, false)?;
+    let inputs = trial.example.inputs.iter().enumerate();
+    let differentiable: Vec<usize> = inputs.filter(|(_, input)| input.differentiable).map(|(at, _)| at).collect();
+    if differentiable.is_empty() {
+        return Err(Finding::NotDeclared("no input is called differentiable".to_owned()));
+    }
+    let mut batch = trial.batch(&[1, 2, 3]);
+    batch
+        .map(|tensor| if tensor.kind() == Kind::Float { tensor.to_kind(Kind::Double) } else { tensor.shallow_clone() });
+    let mut random = subject.random();
+    for at in differentiable {
+        let name = batch.inputs[at].0.clone();
+        let Given::Tensor(value) = &mut batch.inputs[at].1 else { continue };
+        *value = value.detach().copy().set_requires_grad(true);
+        let value = value.shallow_clone();
+        let got = loss(subject, &trial, &batch)?;
+        demand!(got.requires_grad(), "results do not depend on {name} as autograd sees it");
+        subject.trace("backward");
+        got.f_backward().map_err(|error| Finding::fail(format!("backward: {error}")))?;
+        let grad = value.grad();
+        demand!(grad.defined(), "no gradient goes to {name}");
+        let grad = values(&grad);
+        let largest = grad.iter().fold(1e-9_f64, |largest, value| largest.max(value.abs()));
+        for _ in 0..TRIED {
+            let i = random.random_range(0..grad.len());
+            let (difference, uncertain) = difference(subject, &trial, &batch, &value, i)?;
+            let apart = (difference - grad[i]).abs() - 3.0 * uncertain;
+            demand!(
+                apart <= TOLERANCE * largest.max(difference.abs()),
+                "number {i} of {name}: the gradient is {}, the difference {difference}",
+                grad[i]
+            );
+        }
+    }
+    Ok(())
+}
+
 /// So that with little time not only the first are tried.
 fn shuffled(mut list: Vec<usize>, random: &mut ChaCha8Rng) -> Vec<usize> {
     for end in (1..list.len()).rev() {
@@ -167,11 +213,11 @@ fn shuffled(mut list: Vec<usize>, random: &mut ChaCha8Rng) -> Vec<usize> {
     list
 }
 
-/// The central difference of the loss by a number of a parameter, and how sure it is: steps too small show the rounding,
+/// The central difference of the loss by a number of a tensor, and how sure it is: steps too small show the rounding,
 /// steps too large the curvature, and where three neighbours agree there is neither.
-fn difference(subject: &Subject, trial: &Trial, batch: &Batch, at: usize, i: usize) -> Result<(f64, f64), Finding> {
+fn difference(subject: &Subject, trial: &Trial, batch: &Batch, of: &Tensor, i: usize) -> Result<(f64, f64), Finding> {
     let _no_grad = grad_mode::no_grad();
-    let mut number = trial.params[at].view([-1]).get(i as i64);
+    let mut number = of.view([-1]).get(i as i64);
     let here = number.double_value(&[]);
     let mut there = |value: f64| -> Result<f64, Finding> {
         let _ = number.fill_(value);

@@ -17,6 +17,15 @@ pub const CHECKS: &[Check] = &[
         two_processes,
     ),
     Check::new(
+        "R02",
+        "two-machines",
+        Level::L2,
+        Scope::Settings,
+        "The same calls give what they gave on the machine whose transcript the manifest's first example holds.",
+        two_machines,
+    )
+    .advisory(),
+    Check::new(
         "R03",
         "same-fuel",
         Level::L2,
@@ -108,6 +117,18 @@ fn two_processes(subject: &mut Subject) -> Found {
     let there = transcript_elsewhere(subject)?;
     demand!(here == there, "the answers to 200 calls differ between two processes: {here} and {there}");
     Ok(())
+}
+
+fn two_machines(subject: &mut Subject) -> Found {
+    let recorded = subject.entry()?.examples().first().and_then(|example| example.transcript.clone());
+    let here = super::transcript(subject)?;
+    match recorded {
+        None => Err(Finding::NotDeclared(format!("the manifest holds no transcript; here it is {here}"))),
+        Some(recorded) => {
+            demand!(here == recorded, "the transcript is {here} here, and {recorded} in the manifest");
+            Ok(())
+        }
+    }
 }
 
 /// The hash of 200 answers.

@@ -55,6 +55,14 @@ pub const CHECKS: &[Check] = &[
         arguments,
     ),
     Check::new(
+        "M09",
+        "right-amount-of-noise",
+        Level::L1,
+        OF,
+        "Where noise is drawn, samples of Gaussian data have those data's variance, to 6 percent in 320 steps.",
+        noise_amount,
+    ),
+    Check::new(
         "M11",
         "reproducible",
         Level::L2,
@@ -169,6 +177,26 @@ fn gaussian_data(subject: &mut Subject) -> Found {
     let (fine, _) = gaussian_error(subject, 80)?;
     demand!(coarse < 0.5, "20 steps end {coarse:.3} from the exact result");
     demand!(fine < 0.7 * coarse || fine < 2e-3, "20 steps end {coarse:.4} from the exact result, 80 steps {fine:.4}");
+    Ok(())
+}
+
+/// Many numbers, so that their variance is known to a percent.
+const MANY: [i64; 4] = [2, 4, 64, 64];
+
+fn noise_amount(subject: &mut Subject) -> Found {
+    let mut solver = solver(subject)?;
+    let (steps, deviation) = (320, 0.5);
+    let mut model = Model::new(Gaussian(deviation), &MANY);
+    let sigmas = grid(steps);
+    // What a run starts with is of the data and the noise.
+    let x = normal(0, &MANY) * (deviation * deviation + sigmas[0] * sigmas[0]).sqrt();
+    subject.trace(format!("a run of {steps} steps on {MANY:?}"));
+    let got = solver.sample(x, &sigmas, &mut model).map_err(|error| Finding::fail(error.to_string()))?;
+    if model.noise == 0 {
+        return Err(Finding::NotDeclared("the solver draws no noise".to_owned()));
+    }
+    let share = got.to_kind(Kind::Double).var(true).double_value(&[]) / (deviation * deviation);
+    demand!((share - 1.0).abs() <= 0.06, "the variance of samples is {share:.3} of the data's");
     Ok(())
 }
 

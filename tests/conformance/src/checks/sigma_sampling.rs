@@ -5,6 +5,7 @@ use anneal::diffusion::DrawKind;
 use anneal::plugin::wasm::{Asked, Question};
 use rand::RngExt;
 
+use super::discretization::{setting, sigma_range};
 use crate::check::{Check, Finding, Found, Level, Scope, demand};
 use crate::subject::{Subject, said, same_bits};
 
@@ -13,6 +14,14 @@ const OF: Scope = Scope::Kind(PluginKind::SigmaSampling);
 pub const CHECKS: &[Check] = &[
     Check::new("S01", "length", Level::L1, OF, "There is one sigma a draw, for 1 to 4096 draws.", length),
     Check::new("S02", "finite", Level::L1, OF, "All sigmas are finite and not below zero.", finite),
+    Check::new(
+        "S03",
+        "range",
+        Level::L1,
+        OF,
+        "No sigma is below or above the settings that sigma-range names.",
+        range,
+    ),
     Check::new(
         "S04",
         "extreme-draws",
@@ -29,6 +38,15 @@ pub const CHECKS: &[Check] = &[
         "Draws give the same bits together and in parts: what a run draws does not depend on how it asks.",
         split,
     ),
+    Check::new(
+        "S07",
+        "monotone",
+        Level::L1,
+        OF,
+        "From the lowest draw to the highest, sigmas never fall or never rise, so that draws spread evenly spread sigmas evenly.",
+        monotone,
+    )
+    .advisory(),
     Check::new("S06", "no-draws", Level::L3, OF, "No draws give no sigmas, or are refused, without a trap.", no_draws),
 ];
 
@@ -68,6 +86,17 @@ fn finite(subject: &mut Subject) -> Found {
     all_finite(&draws, &subject.values(&mut asked, Question::Sample(&draws))?)
 }
 
+fn range(subject: &mut Subject) -> Found {
+    let [low, high] = sigma_range(subject)?;
+    let (low, high) = (setting(subject, &low)?, setting(subject, &high)?);
+    let mut asked = subject.asked()?;
+    let draws = draws(subject, &mut asked, 4096)?;
+    let sigmas = subject.values(&mut asked, Question::Sample(&draws))?;
+    let odd = sigmas.iter().find(|sigma| **sigma < low * (1.0 - 1e-9) || **sigma > high * (1.0 + 1e-9));
+    demand!(odd.is_none(), "a sigma is {:?}, where {low} to {high} are set", odd);
+    Ok(())
+}
+
 fn extreme_draws(subject: &mut Subject) -> Found {
     let mut asked = subject.asked()?;
     let kind = asked.draw_kind().map_err(|problem| Finding::fail(said(&problem)))?;
@@ -88,6 +117,16 @@ fn split(subject: &mut Subject) -> Found {
     }
     same_bits("64 draws at once and in parts", &whole, &parts)?;
     same_bits("in another instance", &whole, &subject.values(&mut other, Question::Sample(&draws))?)
+}
+
+fn monotone(subject: &mut Subject) -> Found {
+    let mut asked = subject.asked()?;
+    let mut draws = draws(subject, &mut asked, 1000)?;
+    draws.sort_by(f64::total_cmp);
+    let sigmas = subject.values(&mut asked, Question::Sample(&draws))?;
+    let (rises, falls) = (sigmas.is_sorted(), sigmas.is_sorted_by(|a, b| a >= b));
+    demand!(rises || falls, "sigmas of draws in their order go up and down");
+    Ok(())
 }
 
 fn no_draws(subject: &mut Subject) -> Found {

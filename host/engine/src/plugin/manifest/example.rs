@@ -13,6 +13,8 @@ pub struct Example {
     pub n: Option<u32>,
     /// The first and the last number of the answer, to one part in a million.
     pub expect: Option<[f64; 2]>,
+    /// The hash of what calls with these settings give, as `check` tells it on another machine (R02).
+    pub transcript: Option<String>,
     /// Of an embedder: frames of a scene.
     pub frames: Option<i64>,
     /// Of an embedder: what it is given.
@@ -33,6 +35,9 @@ pub struct ExampleInput {
     /// What has a row.
     #[serde(default)]
     pub rows: Rows,
+    /// Whether gradients go through to it.
+    #[serde(default)]
+    pub differentiable: bool,
     /// The least and the greatest number; normal numbers, or zeros and ones, if not given.
     pub range: Option<[f64; 2]>,
 }
@@ -81,6 +86,9 @@ impl Example {
             }
             if input.kind == InputKind::Text && !(input.shape.is_empty() && input.range.is_none()) {
                 return Err(format!("the texts of `{}` have neither a shape nor a range", input.name));
+            }
+            if input.differentiable && input.kind != InputKind::F32 {
+                return Err(format!("no gradient goes to `{}`, which holds no floating-point numbers", input.name));
             }
             if let Some([low, high]) = input.range.filter(|[low, high]| low > high || low.is_nan() || high.is_nan()) {
                 return Err(format!("the range of `{}` reaches from {low} to {high}", input.name));

@@ -29,8 +29,8 @@ fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
         ["torch"] => Some(&["link", "version"]),
         ["capabilities"] => Some(&["wasi", "memory-mib"]),
         ["entry"] => Some(&["name", "kind", "runtime", "schema", "description", "example", "sigma-range", "order"]),
-        ["entry", "example"] => Some(&["config", "n", "expect", "frames", "inputs"]),
-        ["entry", "example", "inputs"] => Some(&["name", "kind", "shape", "rows", "range"]),
+        ["entry", "example"] => Some(&["config", "n", "expect", "transcript", "frames", "inputs"]),
+        ["entry", "example", "inputs"] => Some(&["name", "kind", "shape", "rows", "range", "differentiable"]),
         _ => None,
     }
 }
