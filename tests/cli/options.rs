@@ -122,6 +122,55 @@ fn checkpoints_are_kept_as_configured_and_weights_start_a_run() {
 }
 
 #[test]
+fn multiples_and_the_best_are_kept_beside_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = [
+        "train.steps=6",
+        "train.checkpoint_every_steps=1",
+        "train.keep_last=1",
+        "train.keep_every_steps=5",
+        "train.keep_best={score=\"loss_at_1\",mode=\"max\"}",
+        "validation={every_steps=1,scenes=1,sigmas=[1.0],sample=false}",
+    ];
+    train(dir.path(), &kept, &[]).succeeds();
+    let scores = std::fs::read_to_string(dir.path().join("validation.jsonl")).unwrap();
+    let scores = scores.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    // The last step's score comes after its checkpoint.
+    let scored: Vec<(u64, f64)> = scores
+        .map(|line| (line["step"].as_u64().unwrap(), line["loss_at_1"].as_f64().unwrap()))
+        .filter(|(step, _)| *step < 6)
+        .collect();
+    let best = scored.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
+    let mut left: Vec<String> = std::fs::read_dir(dir.path().join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    let mut wanted = [best, 5, 6].map(|step| format!("step-{step:08}")).to_vec();
+    wanted.sort();
+    wanted.dedup();
+    assert_eq!(left, wanted);
+
+    let faults = [
+        (&["train.keep_every_steps=1000"][..], "train.keep_every_steps", "without `keep_last`"),
+        (&["train.keep_last=1", "train.keep_every_steps=1500"], "train.keep_every_steps", "multiple of"),
+        (&["train.keep_last=1", "train.keep_best={score=\"psnr\",mode=\"max\"}"], "train.keep_best", "[validation]"),
+        (
+            &[
+                "train.keep_last=1",
+                "train.keep_best={score=\"psnr\",mode=\"max\"}",
+                "validation={every_steps=300,scenes=1,sigmas=[1.0]}",
+            ],
+            "train.keep_best",
+            "most checkpoints have no score",
+        ),
+    ];
+    for (sets, key, says) in faults {
+        train(&dir.path().join("other"), sets, &[]).fails(3, &[key, says]);
+    }
+}
+
+#[test]
 fn every_bundled_weighting_sampling_and_schedule_trains() {
     for (key, names) in [
         ("loss.weighting", &["unit", "edm", "v", "eps", "min-snr", "soft-min-snr"][..]),

@@ -1,23 +1,39 @@
-//! Ctrl-C and SIGTERM finish the step, save, and end with 130 and 143.
+//! Ctrl-C and SIGTERM finish the step, save, and end with 130 and 143; SIGUSR1 saves and goes on.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::run::{command, metrics, train, train_args};
 
-fn stopped_by(signal: &str, code: i32) {
-    let dir = tempfile::tempdir().unwrap();
-    let args = train_args(dir.path(), &["train.steps=100000"], &[]);
+/// A run without an end, once it has made some steps.
+fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
+    let args = train_args(dir, &[&["train.steps=100000"], sets].concat(), flags);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = || std::fs::read_to_string(dir.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    until(&mut child, "a step", || lines() >= 3);
+    child
+}
+
+/// Waits for something that a running run does.
+fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
-    let lines = || std::fs::read_to_string(dir.path().join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-    while lines() < 3 {
-        assert!(start.elapsed() < Duration::from_secs(120), "no step was made");
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(120), "{what} did not come");
         assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap().success());
+}
+
+fn stopped_by(name: &str, code: i32) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = running(dir.path(), &[], &[]);
+    signal(&child, name);
     assert_eq!(child.wait().unwrap().code(), Some(code));
 
     // What was done is saved, and the run goes on from there.
@@ -36,4 +52,65 @@ fn ctrl_c_saves_and_ends_with_130() {
 #[test]
 fn sigterm_saves_and_ends_with_143() {
     stopped_by("TERM", 143);
+}
+
+/// The names of what is in the folder of checkpoints.
+fn checkpoints(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join("checkpoints")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn sigusr1_saves_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = running(dir.path(), &[], &[]);
+    for count in 1..3 {
+        signal(&child, "USR1");
+        until(&mut child, "a checkpoint", || {
+            checkpoints(dir.path()).iter().filter(|name| name.starts_with("step-")).count() >= count
+        });
+    }
+    let before = metrics(dir.path()).len();
+    until(&mut child, "another step", || {
+        std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap().lines().count() > before + 1
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A run of which a step takes minutes, as a signal finds it.
+const LONG_STEP: &str = "train.accumulate_batches=60000";
+
+/// A run in the middle of a step that takes minutes.
+fn in_a_long_step(dir: &Path, flags: &[&str]) -> Child {
+    let args = train_args(dir, &["train.steps=2", LONG_STEP], flags);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(&mut child, "the start of training", || dir.join("metrics.jsonl").exists());
+    child
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once_without_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = in_a_long_step(dir.path(), &[]);
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "one signal ends the run only after the step");
+    // Whichever comes second.
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(checkpoints(dir.path()).is_empty());
+}
+
+#[test]
+fn a_run_that_does_not_stop_within_its_grace_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = in_a_long_step(dir.path(), &["--grace", "1"]);
+    signal(&child, "TERM");
+    let start = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(60), "{took:?}");
+    assert!(checkpoints(dir.path()).is_empty());
 }

@@ -11,7 +11,7 @@ use tch::Device;
 
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
-use crate::signals::{Signals, exit_of};
+use crate::signals::{GRACE, Signals, exit_of};
 
 /// Look at the data.
 #[derive(Debug, Subcommand)]
@@ -99,7 +99,7 @@ impl Data {
 
 impl Cache {
     fn run(&self) -> Result<Exit, Failure> {
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(GRACE)?;
         let AnyProject::Diffusion(mut project) = self.config.open(&[])? else {
             let message = "an autoencoder in training has no frozen part; name the config of a diffusion model";
             return Err(Failure::new(Exit::Usage, message));

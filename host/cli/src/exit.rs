@@ -137,7 +137,7 @@ impl From<PackError> for Failure {
 impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         let exit = match error {
-            CheckpointError::Io { .. } => Exit::Disk,
+            CheckpointError::Io { .. } | CheckpointError::Full { .. } => Exit::Disk,
             CheckpointError::Damaged { .. } | CheckpointError::None { .. } | CheckpointError::Misfit { .. } => {
                 Exit::Checkpoint
             }

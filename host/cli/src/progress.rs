@@ -79,6 +79,10 @@ impl Watcher for Progress {
         self.say(&format!("pictures in {}", dir.display()));
     }
 
+    fn save(&mut self) -> bool {
+        self.signals.take_save()
+    }
+
     fn stop(&mut self) -> Option<i32> {
         self.signals.received()
     }

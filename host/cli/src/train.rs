@@ -1,6 +1,6 @@
 //! `anneal train`: from a config to checkpoints, pictures and metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anneal::cache;
 use anneal::plugin::wasm;
@@ -20,19 +20,28 @@ use crate::signals::{Signals, exit_of};
   anneal train configs/demo.toml --set run.dir=runs/blue --set optimizer.learning_rate=5e-4
   anneal train configs/demo.toml --resume --steps 1200
 
-Ctrl-C and SIGTERM finish the step, save and stop; --resume goes on from there.")]
+Ctrl-C and SIGTERM finish the step, save and stop (130 and 143); --resume goes on from there. SIGUSR1 saves and goes
+on. A second Ctrl-C or SIGTERM ends the process at once, and no half-written checkpoint is ever taken for one.")]
 pub struct Train {
     #[command(flatten)]
     config: ConfigArgs,
     /// Go on from the newest checkpoint in the run's folder.
     #[arg(long)]
     resume: bool,
+    /// With `--resume`, go on although this key, or a table, has changed so that the run takes another course; more than once
+    /// for several. `data` and `plugins` stand for what the source holds and for the plugins' code.
+    #[arg(long, value_name = "KEY", requires = "resume")]
+    allow: Vec<String>,
     /// Train up to this step (short for `--set train.steps=N`).
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
     /// Stop unless the plugins are those of `anneal.lock` beside the config.
     #[arg(long)]
     locked: bool,
+    /// Seconds after Ctrl-C or SIGTERM to finish the step and to save; then the process ends. A batch system's should be
+    /// longer: Slurm's is 30 s, if `--signal` does not say otherwise.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    grace: u64,
     /// No progress bar.
     #[arg(long)]
     quiet: bool,
@@ -46,8 +55,8 @@ impl Train {
         if self.locked {
             plugin::hold(&project, &self.config.config)?;
         }
-        let signals = Signals::listen()?;
-        let (mut trainer, mut loader) = project.trainer(self.resume)?;
+        let signals = Signals::listen(Duration::from_secs(self.grace))?;
+        let (mut trainer, mut loader) = project.trainer(self.resume.then_some(&self.allow))?;
         let start = trainer.state.position.step;
         if self.resume {
             println!("resuming {} at step {start}", trainer.dir.display());

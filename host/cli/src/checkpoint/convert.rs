@@ -174,7 +174,7 @@ pub(super) fn write_file(path: &Path, tensors: &[Named], says: HashMap<String, S
     let partial = beside(path);
     let written = weights::write(&partial, tensors, says)
         .map_err(CheckpointError::from)
-        .and_then(|()| on_disk(&partial))
+        .and_then(|_| on_disk(&partial))
         .and_then(|()| fs::rename(&partial, path).map_err(io(path)));
     if written.is_err() {
         // The write's own error matters more than one of the clean-up.

@@ -33,7 +33,7 @@ pub struct Measured {
 /// Does two steps of the run, and its pictures where it makes any.
 pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
     let device = device(project.run())?;
-    let (built, held) = held_by(device, || project.trainer(false))?;
+    let (built, held) = held_by(device, || project.trainer(None))?;
     let (mut trainer, mut loader) = built?;
     let Trainer { objective, state, rates, settings, seed, .. } = &mut trainer;
     let settings = StepSettings {

@@ -16,7 +16,7 @@ use self::given::{GivenArgs, Request, ValuesRequest};
 use self::outputs::{OutputArgs, Results};
 use crate::PluginArgs;
 use crate::exit::{Exit, Failure};
-use crate::signals::{Signals, exit_of};
+use crate::signals::{GRACE, Signals, exit_of};
 
 /// Sample from a trained run.
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ pub struct Sample {
 impl Sample {
     /// Runs the verb.
     pub fn run(&self) -> Result<Exit, Failure> {
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(GRACE)?;
         self.outputs.check()?;
         let settings = SampleSettings {
             num_steps: self.steps,

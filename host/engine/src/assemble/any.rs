@@ -64,12 +64,13 @@ impl AnyProject {
         each!(self, project => project.resolved())
     }
 
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
+    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
+    /// have changed since although the run takes another course.
     ///
     /// # Errors
     /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
     /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
         each!(self, project => project.trainer(resume))
     }
 

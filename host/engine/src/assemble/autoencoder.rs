@@ -43,20 +43,21 @@ pub(super) struct BuiltAutoencoder {
 }
 
 impl Project<AutoencoderRunConfig> {
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
+    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
+    /// have changed since although the run takes another course.
     ///
     /// # Errors
     /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
     /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume.is_some())?;
         let adversary_rate =
             config.loss.discriminator.as_ref().map(|used| self.schedule(&used.optimizer)).transpose()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: adversary_rate };
 
         let built = self.build(Place::Device(device))?;
-        if let Some((path, prefix)) = config.autoencoder.network.weights().filter(|_| !resume) {
+        if let Some((path, prefix)) = config.autoencoder.network.weights().filter(|_| resume.is_none()) {
             let of_loss = |(name, _): &&Named| !name.starts_with(LOSS_PREFIX);
             let own = built.weights.iter().filter(of_loss).map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
             copy_weights(path, prefix, &own.collect::<Vec<_>>(), "the autoencoder")?;
@@ -67,7 +68,7 @@ impl Project<AutoencoderRunConfig> {
         let optimizer = self.optimizer("/optimizer", &config.optimizer, built.trained, built.num_autoencoder)?;
         let mut state =
             TrainState { position: Default::default(), weights: built.weights, optimizer, adversary, ema: None };
-        if let Some(path) = config.train.init_from.as_ref().filter(|_| !resume) {
+        if let Some(path) = config.train.init_from.as_ref().filter(|_| resume.is_none()) {
             start_from(&mut state, DECODER_PREFIX, path)?;
         }
         // After the weights are loaded, so that the average starts from them.

@@ -74,20 +74,21 @@ impl Project<RunConfig> {
         })
     }
 
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint.
+    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
+    /// have changed since although the run takes another course.
     ///
     /// # Errors
     /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
     /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume)?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume.is_some())?;
         self.dry_run(&preview)?;
         let mut loss = self.loss(device)?;
         let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
-        let (mut built, mut state) = self.model_and_state(device, resume, Some(&mut loss.weighting))?;
+        let (mut built, mut state) = self.model_and_state(device, resume.is_some(), Some(&mut loss.weighting))?;
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
         if let Some(dir) = &config.model.cache {

@@ -15,7 +15,7 @@ use crate::config::{
 use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
-use crate::trainer::{Objective, Rates, Schedule, TrainState, Trainer};
+use crate::trainer::{Objective, Origins, Rates, Resumed, Schedule, TrainState, Trainer};
 
 /// A checked config and its plugins.
 pub struct Project<C = RunConfig> {
@@ -140,7 +140,11 @@ impl<C: RunKind> Project<C> {
     }
 
     /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.
-    pub(super) fn trainer_of(&self, built: BuiltRun, resume: bool) -> Result<(Trainer, Loader), AssembleError> {
+    pub(super) fn trainer_of(
+        &self,
+        built: BuiltRun,
+        resume: Option<&[String]>,
+    ) -> Result<(Trainer, Loader), AssembleError> {
         let BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device } = built;
         let (run, data) = (self.config().run(), self.config().data());
         let mut trainer = Trainer {
@@ -152,12 +156,15 @@ impl<C: RunKind> Project<C> {
             dir: run.dir.clone(),
             config: self.resolved()?,
             plugins: self.registry.used(),
+            origins: Origins::new(data::fingerprint(source.as_ref())),
             metrics_every_steps: logging.metrics_every_steps,
             preview_every_steps: logging.preview_every_steps,
             validate_every_steps,
         };
-        if resume {
-            trainer.resume()?;
+        if let Some(allowed) = resume {
+            let Resumed { path, drifts, damaged } = trainer.resume(allowed)?;
+            damaged.iter().for_each(|error| tracing::warn!("{error}; the run goes on from {}", path.display()));
+            drifts.iter().for_each(|drift| tracing::warn!("{drift}"));
         }
         let loader = Loader::new(source, data, run.seed, device, trainer.state.position.batches)?;
         Ok((trainer, loader))

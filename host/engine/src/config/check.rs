@@ -15,6 +15,7 @@ use super::{
 mod autoencoder;
 mod diffusion;
 mod source;
+mod train;
 
 /// Where the source of training is set.
 const TRAINING: &str = "/data/source";
@@ -152,6 +153,7 @@ fn common(config: &Value, sources: &[DataSource], found: &mut Vec<Finding>) {
     if let Some(settings) = section(config, "optimizer") {
         optimizer("/optimizer", &settings, found);
     }
+    train::kept(config, found);
 }
 
 /// The images of `source` have something left after VGG16's halvings.

@@ -19,6 +19,7 @@ mod optimizer;
 mod paths;
 mod pattern;
 mod problem;
+mod resume;
 mod run;
 mod schema;
 mod shape;
@@ -52,8 +53,10 @@ pub use optimizer::{GroupConfig, Moments, OptimizerConfig};
 pub use paths::Files;
 pub use pattern::{PathPattern, chooses, near_segment};
 pub use problem::{Problem, Problems};
+pub use resume::{Drift, Effect, drifts, effect_of};
 pub use run::{
-    ClipFormat, EmaConfig, LoggingConfig, PluginsConfig, Precision, RunConfig, RunSection, SamplingConfig, TrainConfig,
+    BestMode, ClipFormat, EmaConfig, KeepBestConfig, LoggingConfig, PluginsConfig, Precision, RunConfig, RunSection,
+    SamplingConfig, TrainConfig,
 };
 pub use schema::{schema, schema_with_plugins};
 pub use sources::{

@@ -129,12 +129,46 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub keep_last: Option<usize>,
+    /// With `keep_last`, checkpoints whose step is a multiple of this are kept, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub keep_every_steps: Option<u64>,
+    /// With `keep_last`, checkpoints with the best scores of validation are kept, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_best: Option<KeepBestConfig>,
     /// Weights to start from: a file of safetensors or torch.save with the reference's keys, or a run's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]
     pub init_from: Option<PathBuf>,
 }
 
+/// Which checkpoints are the best.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepBestConfig {
+    /// The score, a key of validation.jsonl: `loss`, `psnr`, ...
+    pub score: String,
+    /// Whether the lowest or the highest is best.
+    pub mode: BestMode,
+    /// How many are kept.
+    #[serde(default = "one_best")]
+    #[schemars(range(min = 1))]
+    pub count: usize,
+}
+
+/// Which end of a score is the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestMode {
+    /// The lowest is best.
+    Min,
+    /// The highest is best.
+    Max,
+}
+
+fn one_best() -> usize {
+    1
+}
 fn one() -> u32 {
     1
 }

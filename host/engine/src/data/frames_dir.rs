@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anneal_torch::random::Stream;
 
 use super::draw::pick;
+use super::source::of_file;
 use super::{DataError, Entry, Sample, SampleError, Source, pixels};
 use crate::config::{BadSample, FramesDirConfig};
 
@@ -73,6 +74,10 @@ impl FramesDir {
 impl Source for FramesDir {
     fn kind(&self) -> &'static str {
         "frames-dir"
+    }
+
+    fn contents(&self) -> Vec<(String, u64)> {
+        self.clips.iter().map(|clip| (of_file(&clip.path).0, clip.frames.len() as u64)).collect()
     }
 
     fn num_samples(&self) -> usize {

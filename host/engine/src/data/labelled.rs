@@ -88,6 +88,10 @@ impl Source for Labelled {
         self.kind
     }
 
+    fn contents(&self) -> Vec<(String, u64)> {
+        vec![("pixels".to_owned(), self.pixels.len() as u64)]
+    }
+
     fn num_samples(&self) -> usize {
         self.pixels.len() / self.size.iter().product::<usize>()
     }

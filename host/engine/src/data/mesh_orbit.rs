@@ -5,6 +5,7 @@ use glam::Vec3;
 
 use super::draw::pick;
 use super::mesh::{self, Camera, Canvas, Model, Pose, append_orbit_rays};
+use super::source::of_file;
 use super::views::{Place, Views, azimuth_of, cond_idx, turn};
 use super::{DataError, Entry, Sample, SampleError, Source};
 use crate::config::MeshOrbitConfig;
@@ -148,6 +149,10 @@ impl MeshOrbit {
 impl Source for MeshOrbit {
     fn kind(&self) -> &'static str {
         "mesh-orbit"
+    }
+
+    fn contents(&self) -> Vec<(String, u64)> {
+        vec![of_file(&self.config.path)]
     }
 
     fn num_samples(&self) -> usize {

@@ -44,7 +44,7 @@ pub use mesh_orbit::MeshOrbit;
 pub use multiview_dir::MultiviewDir;
 pub use pack::{PackError, Packed, pack};
 pub use sample::{Entry, Sample, Values};
-pub use source::Source;
+pub use source::{Source, fingerprint};
 pub use videos::Videos;
 pub use views::Place;
 pub use webdataset::Webdataset;

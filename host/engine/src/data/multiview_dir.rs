@@ -112,6 +112,13 @@ impl Source for MultiviewDir {
         "multiview-dir"
     }
 
+    fn contents(&self) -> Vec<(String, u64)> {
+        self.objects
+            .iter()
+            .map(|object| (object.name.clone(), (object.views.len() * object.num_frames) as u64))
+            .collect()
+    }
+
     fn num_samples(&self) -> usize {
         self.objects.len()
     }

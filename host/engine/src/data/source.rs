@@ -1,6 +1,9 @@
 //! What a source of samples is.
 
+use std::path::Path;
+
 use anneal_torch::random::Stream;
+use sha2::{Digest, Sha256};
 
 use super::{Sample, SampleError};
 
@@ -18,6 +21,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// What it is made of: names, each with its size in bytes or frames. A run that goes on is told when they are others.
+    fn contents(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
     /// Reads sample `index` of `0..num_samples()`.
     ///
     /// Everything random in it comes from `draw`, so that a sample is the same whichever thread reads it, and when.
@@ -25,4 +33,23 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When its file cannot be read, or does not hold what the config says.
     fn sample(&self, index: usize, draw: &mut Stream) -> Result<Sample, SampleError>;
+}
+
+/// SHA-256 of what a source says of itself: its kind, how many samples it has in which buckets, and what it is made of.
+pub fn fingerprint(source: &dyn Source) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\n{}\n", source.kind(), source.num_samples()));
+    for bucket in source.buckets().unwrap_or_default() {
+        hash.update(bucket.to_le_bytes());
+    }
+    for (name, size) in source.contents() {
+        hash.update(format!("{name}\n{size}\n"));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file as a part of a source: its name, and its size, 0 if that cannot be told.
+pub(super) fn of_file(path: &Path) -> (String, u64) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (name, path.metadata().map_or(0, |metadata| metadata.len()))
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::ffmpeg::{Film, Probe};
 use super::footage::{Fit, Footage, ImageFiles, nearest};
 use super::frames_dir::{entries, is_image, numbered};
+use super::source::of_file;
 use super::threads::side_by_side;
 use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, animation, clip, footage, pixels};
@@ -254,6 +255,10 @@ impl Videos {
 impl Source for Videos {
     fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    fn contents(&self) -> Vec<(String, u64)> {
+        self.videos.iter().map(|video| (video.name.clone(), of_file(&video.path).1)).collect()
     }
 
     fn num_samples(&self) -> usize {

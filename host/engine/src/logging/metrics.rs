@@ -103,6 +103,26 @@ impl<L: Line> Metrics<L> {
         Ok(Self { path: path.to_owned(), file, line: PhantomData })
     }
 
+    /// The whole lines of a file; none if there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line that is not the last is not a record.
+    pub fn read(path: &Path) -> Result<Vec<L>, LogError> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            bytes => bytes.map_err(|source| LogError::Read { path: path.to_owned(), source })?,
+        };
+        let whole = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let record = |(i, line): (usize, &[u8])| {
+            serde_json::from_slice(line).map_err(|source| LogError::Record {
+                path: path.to_owned(),
+                line: i + 1,
+                source,
+            })
+        };
+        whole.enumerate().map(record).collect()
+    }
+
     /// Drops what is after `step`, and a last line that was torn by a crash, so that a resumed run goes on as if it
     /// had never stopped. The file is replaced in one move, or not touched when there is nothing to drop.
     ///

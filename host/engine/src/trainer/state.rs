@@ -7,7 +7,7 @@ use anneal_nn::adapted_layer;
 use tch::Tensor;
 
 use super::assign::assign;
-use super::checkpoint::{CheckpointError, Position, Snapshot};
+use super::checkpoint::{CheckpointError, Lineage, Position, Snapshot};
 use super::{Ema, Optimizer};
 use crate::weights::{KeyReport, Named, other_prefix};
 
@@ -32,7 +32,7 @@ pub struct TrainState {
 
 impl TrainState {
     /// The state for a checkpoint, as views: write them before the next step.
-    pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String]) -> Snapshot {
+    pub fn snapshot(&self, seed: u64, config: &str, plugins: &[String], lineage: &Lineage) -> Snapshot {
         Snapshot {
             position: Position { ema_updates: self.ema.as_ref().map_or(0, Ema::num_updates), ..self.position },
             seed,
@@ -41,6 +41,7 @@ impl TrainState {
             model: self.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
             ema: self.ema.as_ref().map(Ema::shadows).unwrap_or_default(),
             optimizer: self.optimizer_state(),
+            lineage: lineage.clone(),
         }
     }
 

@@ -7,10 +7,11 @@ use anneal_torch::cuda;
 use tch::Device;
 use thiserror::Error;
 
-use super::checkpoint::{self, CheckpointDir, CheckpointError};
+use super::checkpoint::{self, Best, CheckpointDir, CheckpointError, Kept};
+use super::lineage::{Origins, check_drift};
 use super::step::{StepSettings, train_step};
 use super::{Objective, Rates, StepReport, TrainState};
-use crate::config::TrainConfig;
+use crate::config::{BestMode, Drift, TrainConfig};
 use crate::data::{DataError, Loader};
 use crate::error::ComponentError;
 use crate::logging::{LogError, Metrics, Record, ValidationRecord};
@@ -60,10 +61,25 @@ pub trait Watcher {
     fn on_validation(&mut self, _record: &ValidationRecord) {}
     /// Pictures are on disk.
     fn on_preview(&mut self, _dir: &Path) {}
+    /// Whether a checkpoint is asked for, since the last time.
+    fn save(&mut self) -> bool {
+        false
+    }
     /// A signal that asks the run to save and stop.
     fn stop(&mut self) -> Option<i32> {
         None
     }
+}
+
+/// What a run went on from.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// What has changed since.
+    pub drifts: Vec<Drift>,
+    /// What is wrong with newer checkpoints.
+    pub damaged: Vec<CheckpointError>,
 }
 
 /// How a run ended.
@@ -93,6 +109,8 @@ pub struct Trainer {
     pub config: String,
     /// Plugins that take part, `id version sha256`.
     pub plugins: Vec<String>,
+    /// Where the run's checkpoints come from.
+    pub origins: Origins,
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
     /// Validation every so many steps.
@@ -107,19 +125,31 @@ impl Trainer {
         CheckpointDir::of_run(&self.dir)
     }
 
-    /// Goes on from the newest checkpoint of the run's folder.
+    /// Goes on from the newest checkpoint of the run's folder that is whole. Newer ones that are damaged are named, and
+    /// stay.
     ///
     /// # Errors
-    /// When there is none, it is damaged, or it belongs to another model or seed.
-    pub fn resume(&mut self) -> Result<PathBuf, CheckpointError> {
-        let path = self.checkpoints().latest()?;
-        let snapshot = checkpoint::load(&path)?;
-        if snapshot.seed != self.seed {
-            let reason = format!("it was trained with run.seed = {}, the config says {}", snapshot.seed, self.seed);
-            return Err(CheckpointError::Misfit { path, reason });
-        }
+    /// When there is none, or none is whole, it belongs to another model, or the config has changed in a way that is not
+    /// among `allowed`.
+    pub fn resume(&mut self, allowed: &[String]) -> Result<Resumed, CheckpointError> {
+        let (path, snapshot, damaged) = self.checkpoints().newest_whole()?;
+        let now = (self.config.as_str(), self.plugins.as_slice());
+        let drifts = check_drift(&self.origins, now, &snapshot, &path, allowed)?;
         self.state.restore(&snapshot, &path)?;
-        Ok(path)
+        self.origins.go_on_from(checkpoint::parent(&path)?);
+        Ok(Resumed { path, drifts, damaged })
+    }
+
+    /// Which checkpoints are kept, by the scores that validations have given so far.
+    fn kept(&self) -> Kept {
+        let settings = &self.settings;
+        let best = settings.keep_best.as_ref().map(|best| {
+            // Scores are a file for people, too: one that cannot be read loses no checkpoint but those it would keep.
+            let records = Metrics::<ValidationRecord>::read(&self.dir.join(VALIDATION)).unwrap_or_default();
+            let scores = records.into_iter().filter_map(|record| Some((record.step, *record.scores.get(&best.score)?)));
+            Best { count: best.count, highest: best.mode == BestMode::Max, scores: scores.collect() }
+        });
+        Kept { last: settings.keep_last, every_steps: settings.keep_every_steps, best }
     }
 
     /// Trains to the last step, or to the next one after a signal.
@@ -137,6 +167,10 @@ impl Trainer {
             accumulate_batches: self.settings.accumulate_batches,
             clip_grad_norm: self.settings.clip_grad_norm,
         };
+        if self.state.position.step < self.settings.steps {
+            let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins, &Default::default());
+            self.checkpoints().check_room(snapshot.bytes())?;
+        }
         while self.state.position.step < self.settings.steps {
             let report =
                 train_step(&mut self.state, self.objective.as_mut(), &mut self.rates, &step_settings, &mut || {
@@ -148,7 +182,7 @@ impl Trainer {
             }
             watcher.on_step(&report);
             let stop = watcher.stop();
-            if last || stop.is_some() || report.step % self.settings.checkpoint_every_steps == 0 {
+            if last || stop.is_some() || watcher.save() || report.step % self.settings.checkpoint_every_steps == 0 {
                 let path = self.save()?;
                 watcher.on_saved(&path);
             }
@@ -166,8 +200,12 @@ impl Trainer {
     /// # Errors
     /// When it cannot be written; the older ones are untouched.
     pub fn save(&self) -> Result<PathBuf, CheckpointError> {
-        let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins);
-        self.checkpoints().save(&snapshot, self.settings.keep_last)
+        let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins, &self.origins.lineage());
+        let saved = self.checkpoints().save(&snapshot, &self.kept())?;
+        if let Err(error) = self.checkpoints().check_room(snapshot.bytes()) {
+            tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
+        }
+        Ok(saved)
     }
 
     /// Most that the run's GPU held since the last call, MiB.

@@ -35,6 +35,11 @@ impl Entry {
         self.numel() * self.kind.elt_size_in_bytes() as u64
     }
 
+    /// Where its bytes are in the file, where values lie side by side.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        self.start..self.start + self.bytes()
+    }
+
     /// Values from the first to the last, gaps included.
     pub(super) fn span(&self) -> u64 {
         match &self.strides {

@@ -1,12 +1,14 @@
 //! The safetensors format, read by its header and written whole.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, View};
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use super::file::{Contents, Entry};
@@ -57,17 +59,29 @@ pub(super) fn contents(path: &Path, file: &mut File) -> Result<Contents, Weights
     Ok(Contents { entries, metadata })
 }
 
-/// Writes tensors to a new file at `path`, in any order the format likes; the caller makes the write atomic.
+/// Writes tensors to a new file at `path`, in any order the format likes; the caller makes the write atomic. Returns the
+/// SHA-256 of each tensor's bytes as they are in memory, so that the file can be held to them.
 ///
 /// # Errors
 /// When the file cannot be written, or a tensor is of a kind that the format lacks.
-pub fn write(path: &Path, tensors: &[Named], metadata: HashMap<String, String>) -> Result<(), WeightsError> {
+pub fn write(
+    path: &Path,
+    tensors: &[Named],
+    metadata: HashMap<String, String>,
+) -> Result<BTreeMap<String, String>, WeightsError> {
     let entries = tensors.iter().map(|(name, tensor)| Ok((name.as_str(), Written::new(path, name, tensor)?)));
     let entries: Vec<(&str, Written)> = entries.collect::<Result<_, WeightsError>>()?;
-    safetensors::serialize_to_file(entries, Some(metadata), path).map_err(|error| match error {
+    let views = entries.iter().map(|(name, written)| (*name, written));
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => WeightsError::Io { path: path.to_owned(), source },
         other => WeightsError::Format { path: path.to_owned(), reason: other.to_string() },
-    })
+    })?;
+    let digest = |written: &Written| written.sha256.get().cloned().unwrap_or_else(|| hex(&Sha256::digest([])));
+    Ok(entries.iter().map(|(name, written)| ((*name).to_owned(), digest(written))).collect())
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A tensor as the writer asks for it; its bytes are copied out only while they are written.
@@ -75,6 +89,8 @@ struct Written {
     tensor: Tensor,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Of its bytes, once they have been asked for.
+    sha256: OnceCell<String>,
 }
 
 impl Written {
@@ -83,11 +99,11 @@ impl Written {
             WeightsError::format(path, format!("{name} is of kind {:?}, which the format lacks", tensor.kind()))
         })?;
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        Ok(Self { tensor: tensor.detach(), dtype, shape })
+        Ok(Self { tensor: tensor.detach(), dtype, shape, sha256: OnceCell::new() })
     }
 }
 
-impl View for Written {
+impl View for &Written {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -100,6 +116,7 @@ impl View for Written {
         let on_host = self.tensor.to_device(Device::Cpu).contiguous();
         let mut bytes = vec![0; self.data_len()];
         on_host.copy_data_u8(&mut bytes, on_host.numel());
+        self.sha256.get_or_init(|| hex(&Sha256::digest(&bytes)));
         Cow::Owned(bytes)
     }
 

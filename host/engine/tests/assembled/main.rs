@@ -31,7 +31,7 @@ impl Watcher for Silent {}
 
 /// Trains to the config's last step; with `resume` from the newest checkpoint on.
 fn train(project: &mut Project, resume: bool) -> Trainer {
-    let (mut trainer, mut loader) = project.trainer(resume).unwrap_or_else(|error| panic!("{error}"));
+    let (mut trainer, mut loader) = project.trainer(resume.then_some(&[])).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(trainer.run(&mut loader, &mut Silent).unwrap(), Outcome::Finished);
     trainer
 }

@@ -11,6 +11,7 @@ use anneal_torch::random::Stream;
 
 use self::index::Stored;
 use super::footage::nearest;
+use super::source::of_file;
 use super::threads::side_by_side;
 use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, clip, footage};
@@ -100,6 +101,10 @@ impl Webdataset {
 impl Source for Webdataset {
     fn kind(&self) -> &'static str {
         "webdataset"
+    }
+
+    fn contents(&self) -> Vec<(String, u64)> {
+        self.shards.iter().map(|shard| of_file(shard)).collect()
     }
 
     fn num_samples(&self) -> usize {
