@@ -13,6 +13,7 @@ mod embedder_weights;
 mod faults;
 mod frame_buckets;
 mod full_size;
+mod guards;
 mod guide;
 mod lora;
 mod native_conformance;

@@ -12,8 +12,8 @@ use anneal::diffusion::{
 use anneal::error::ComponentError;
 use anneal::first_stage::{IdentityFirstStage, LatentCodec};
 use anneal::trainer::{
-    AdamSettings, DiffusionObjective, Ema, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings, TrainState,
-    train_step,
+    AdamSettings, DiffusionObjective, Ema, Guard, Optimizer, OptimizerSettings, Rates, Schedule, StepSettings,
+    TrainState, train_step,
 };
 use anneal_nn::{ParamKind, Params, VideoUNet, VideoUNetConfig};
 use anneal_torch::cuda;
@@ -192,7 +192,7 @@ impl Step {
             }
             let start = Instant::now();
             let mut next = || Ok(batch(&shape, u64::from(i)).to_device(device));
-            train_step(&mut state, &mut objective, &mut rates, &settings, &mut next)?;
+            train_step(&mut state, &mut objective, &mut rates, &settings, &Guard::default(), &mut next)?;
             if device.is_cuda() {
                 tch::Cuda::synchronize(0);
             }

@@ -29,7 +29,7 @@ pub enum Exit {
     Data = 5,
     /// A checkpoint is missing, damaged or of another run.
     Checkpoint = 6,
-    /// The loss or the gradient was not finite.
+    /// The loss or the gradient was not finite, or a spike.
     NonFinite = 7,
     /// A file of the run cannot be written; the disk may be full.
     Disk = 8,
@@ -50,7 +50,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   4    a plugin is missing, refused, or failed
   5    the data is missing or cannot be read
   6    a checkpoint is missing, damaged or of another run
-  7    the loss or the gradient was not finite
+  7    the loss or the gradient was not finite, or a spike
   8    a file of the run cannot be written
   70   a fault of anneal or libtorch
   130  stopped by Ctrl-C, the state is saved
@@ -175,7 +175,7 @@ impl From<TrainError> for Failure {
             TrainError::Data(error) => error.into(),
             TrainError::Checkpoint(error) => error.into(),
             TrainError::Log(error) => error.into(),
-            TrainError::NonFinite { .. } => Self::new(Exit::NonFinite, error.to_string()),
+            TrainError::Refused(_) | TrainError::Guarded { .. } => Self::new(Exit::NonFinite, error.to_string()),
             TrainError::Torch(_) | TrainError::Optimizer(_) => Self::new(Exit::Internal, error.to_string()),
         }
     }

@@ -12,6 +12,7 @@ mod exit;
 mod plan;
 mod plugin;
 mod progress;
+mod replay;
 mod sample;
 mod signals;
 mod train;
@@ -42,6 +43,8 @@ struct Cli {
 enum Verb {
     /// Train a model from a config.
     Train(train::Train),
+    /// Make a step again that went wrong.
+    Replay(replay::Replay),
     /// Sample from a trained run.
     Sample(Box<sample::Sample>),
     /// Score a trained run on scenes that it was not trained on.
@@ -109,6 +112,7 @@ impl ConfigArgs {
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Train(train) => train.run(),
+        Verb::Replay(replay) => replay.run(),
         Verb::Sample(sample) => sample.run(),
         Verb::Evaluate(evaluate) => evaluate.run(),
         Verb::Plan(plan) => plan.run(),

@@ -71,6 +71,11 @@ impl Watcher for Progress {
         }
     }
 
+    fn on_guarded(&mut self, what: &str) {
+        // Also where no progress is shown: a run that leaves out steps is another than its config says.
+        tracing::warn!("{what}");
+    }
+
     fn on_saved(&mut self, path: &Path) {
         self.say(&format!("saved {}", path.display()));
     }

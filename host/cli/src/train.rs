@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anneal::assemble::Start;
 use anneal::cache;
 use anneal::plugin::wasm;
 use anneal::trainer::Outcome;
@@ -56,7 +57,8 @@ impl Train {
             plugin::hold(&project, &self.config.config)?;
         }
         let signals = Signals::listen(Duration::from_secs(self.grace))?;
-        let (mut trainer, mut loader) = project.trainer(self.resume.then_some(&self.allow))?;
+        let (mut trainer, mut loader) =
+            project.trainer(if self.resume { Start::Resume(&self.allow) } else { Start::New })?;
         let start = trainer.state.position.step;
         if self.resume {
             println!("resuming {} at step {start}", trainer.dir.display());

@@ -129,6 +129,22 @@ static anneal_status hides_what_is_no_number(run *r) {
 static anneal_status blows_up(run *r) {
   return emit(r, STR("weight"), with_number(r, "aten::pow", "Tensor_Scalar", edm(r), 4));
 }
+/* What goes wrong at large sigmas alone, for runs that leave such steps out: 0 * log(limit - sigma), or a hill. */
+static const double limit = 4;
+static anneal_status no_number_at_large_sigmas(run *r) {
+  anneal_tensor *below = op(r, "aten::rsub", "Scalar", (anneal_tensor *)r->sigmas, 0, number(limit), number(1), 3);
+  anneal_tensor *nothing = with_number(r, "aten::mul", "Scalar", op(r, "aten::log", "", below, 1, number(0), number(0), 1), 0);
+  anneal_tensor *weights = op(r, "aten::add", "Tensor", edm(r), 1, tensor(nothing), number(0), 2);
+  drop(nothing);
+  return emit(r, STR("weight"), weights);
+}
+static anneal_status a_hill_at_large_sigmas(run *r) {
+  anneal_tensor *above = op(r, "aten::sub", "Scalar", (anneal_tensor *)r->sigmas, 0, number(limit), number(1), 3);
+  anneal_tensor *hill = with_number(r, "aten::mul", "Scalar", op(r, "aten::relu", "", above, 1, number(0), number(0), 1), 1e6);
+  anneal_tensor *weights = op(r, "aten::add", "Tensor", edm(r), 1, tensor(hill), number(0), 2);
+  drop(hill);
+  return emit(r, STR("weight"), weights);
+}
 static anneal_status counts_its_calls(run *r) {
   static int calls;
   return emit(r, STR("weight"), with_number(r, "aten::mul", "Scalar", edm(r), 1 + 0.01 * calls++));
@@ -161,6 +177,8 @@ static const weighting weightings[] = {
     {"means", means, 0},
     {"hides-what-is-no-number", hides_what_is_no_number, 0},
     {"blows-up", blows_up, 0},
+    {"no-number-at-large-sigmas", no_number_at_large_sigmas, 0},
+    {"a-hill-at-large-sigmas", a_hill_at_large_sigmas, 0},
     {"counts-its-calls", counts_its_calls, 0},
     {"stops-the-gradient", stops_the_gradient, 1},
 };

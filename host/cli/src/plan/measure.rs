@@ -1,6 +1,6 @@
 //! What a run really holds: two steps and the pictures of it, counted by libtorch's allocator.
 
-use anneal::assemble::{AnyProject, device};
+use anneal::assemble::{AnyProject, Start, device};
 use anneal::trainer::{StepSettings, Trainer, train_step};
 use anneal_torch::count::{Counted, count};
 use anneal_torch::cuda;
@@ -33,9 +33,9 @@ pub struct Measured {
 /// Does two steps of the run, and its pictures where it makes any.
 pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
     let device = device(project.run())?;
-    let (built, held) = held_by(device, || project.trainer(None))?;
+    let (built, held) = held_by(device, || project.trainer(Start::New))?;
     let (mut trainer, mut loader) = built?;
-    let Trainer { objective, state, rates, settings, seed, .. } = &mut trainer;
+    let Trainer { objective, state, rates, settings, seed, guard, .. } = &mut trainer;
     let settings = StepSettings {
         seed: *seed,
         accumulate_batches: settings.accumulate_batches,
@@ -43,7 +43,8 @@ pub fn measure(project: &mut AnyProject) -> Result<Measured, Failure> {
     };
     let mut step = || {
         let mut next = || loader.next_batch();
-        let (done, counted) = held_by(device, || train_step(state, objective.as_mut(), rates, &settings, &mut next))?;
+        let (done, counted) =
+            held_by(device, || train_step(state, objective.as_mut(), rates, &settings, guard, &mut next))?;
         done.map(|_| counted).map_err(Failure::from)
     };
     // What the first step makes and keeps, such as libtorch's own buffers, is not of the second.

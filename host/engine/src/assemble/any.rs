@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{AssembleError, Plan, Project};
+use super::{AssembleError, Plan, Project, Start};
 use crate::config::{
     AutoencoderRunConfig, DataConfig, Environment, Files, KindOfRun, PluginRef, RunConfig, RunKind, RunSection,
     kind_of_run,
@@ -64,14 +64,13 @@ impl AnyProject {
         each!(self, project => project.resolved())
     }
 
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
-    /// have changed since although the run takes another course.
+    /// Everything a run needs.
     ///
     /// # Errors
-    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
-    /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
-        each!(self, project => project.trainer(resume))
+    /// When something that the config names cannot be loaded, does not fit the rest, or the folder of a new run already
+    /// holds one.
+    pub fn trainer(&mut self, start: Start<'_>) -> Result<(Trainer, Loader), AssembleError> {
+        each!(self, project => project.trainer(start))
     }
 
     /// What the run will hold in memory and on disk.

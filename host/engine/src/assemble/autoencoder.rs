@@ -6,7 +6,7 @@ use anneal_nn::autoencoder::Autoencoder;
 use anneal_nn::{Discriminator, Init, Param, ParamKind};
 use tch::Device;
 
-use super::project::{Begun, BuiltRun, start_from};
+use super::project::{Begun, BuiltRun, Start, start_from};
 use super::scenes::{Scenes, name_protocol};
 use super::weights_file::{copy_weights, lpips};
 use super::{AssembleError, Place, Project};
@@ -43,21 +43,20 @@ pub(super) struct BuiltAutoencoder {
 }
 
 impl Project<AutoencoderRunConfig> {
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
-    /// have changed since although the run takes another course.
+    /// Everything a run needs.
     ///
     /// # Errors
-    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
-    /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
+    /// When something that the config names cannot be loaded, does not fit the rest, or the folder of a new run already
+    /// holds one.
+    pub fn trainer(&mut self, start: Start<'_>) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume.is_some())?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, start.is_saved())?;
         let adversary_rate =
             config.loss.discriminator.as_ref().map(|used| self.schedule(&used.optimizer)).transpose()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: adversary_rate };
 
         let built = self.build(Place::Device(device))?;
-        if let Some((path, prefix)) = config.autoencoder.network.weights().filter(|_| resume.is_none()) {
+        if let Some((path, prefix)) = config.autoencoder.network.weights().filter(|_| !start.is_saved()) {
             let of_loss = |(name, _): &&Named| !name.starts_with(LOSS_PREFIX);
             let own = built.weights.iter().filter(of_loss).map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
             copy_weights(path, prefix, &own.collect::<Vec<_>>(), "the autoencoder")?;
@@ -68,7 +67,7 @@ impl Project<AutoencoderRunConfig> {
         let optimizer = self.optimizer("/optimizer", &config.optimizer, built.trained, built.num_autoencoder)?;
         let mut state =
             TrainState { position: Default::default(), weights: built.weights, optimizer, adversary, ema: None };
-        if let Some(path) = config.train.init_from.as_ref().filter(|_| resume.is_none()) {
+        if let Some(path) = config.train.init_from.as_ref().filter(|_| !start.is_saved()) {
             start_from(&mut state, DECODER_PREFIX, path)?;
         }
         // After the weights are loaded, so that the average starts from them.
@@ -85,7 +84,7 @@ impl Project<AutoencoderRunConfig> {
         let AutoencoderRunConfig { train, logging, .. } = config;
         self.trainer_of(
             BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
-            resume,
+            start,
         )
     }
 

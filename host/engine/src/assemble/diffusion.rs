@@ -7,7 +7,7 @@ use tch::Device;
 use super::embedder_weights::load_embedders;
 use super::first_stage::load_first_stage;
 use super::lora::start_adapters;
-use super::project::{Begun, BuiltRun, start_from};
+use super::project::{Begun, BuiltRun, Start, start_from};
 use super::scenes::{Scenes, name_protocol};
 use super::weighting::{own_weighting, try_weighting};
 use super::weights_file::lpips;
@@ -74,21 +74,20 @@ impl Project<RunConfig> {
         })
     }
 
-    /// Everything a run needs, at its start or, with `resume`, at its newest checkpoint; then the keys are given that may
-    /// have changed since although the run takes another course.
+    /// Everything a run needs.
     ///
     /// # Errors
-    /// When something that the config names cannot be loaded, does not fit the rest, or the run's folder already
-    /// holds a run and `resume` is not given.
-    pub fn trainer(&mut self, resume: Option<&[String]>) -> Result<(Trainer, Loader), AssembleError> {
+    /// When something that the config names cannot be loaded, does not fit the rest, or the folder of a new run already
+    /// holds one.
+    pub fn trainer(&mut self, start: Start<'_>) -> Result<(Trainer, Loader), AssembleError> {
         let config = self.loaded.config.clone();
-        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, resume.is_some())?;
+        let Begun { device, source, preview } = self.begin(config.logging.preview_scenes, start.is_saved())?;
         self.dry_run(&preview)?;
         let mut loss = self.loss(device)?;
         let sampling = self.sampling()?;
         let rates = Rates { model: self.schedule(&config.optimizer)?, adversary: None };
 
-        let (mut built, mut state) = self.model_and_state(device, resume.is_some(), Some(&mut loss.weighting))?;
+        let (mut built, mut state) = self.model_and_state(device, start.is_saved(), Some(&mut loss.weighting))?;
         let preview = preview.to_device(device);
         self.check_widths(&built.model, &preview)?;
         if let Some(dir) = &config.model.cache {
@@ -113,7 +112,7 @@ impl Project<RunConfig> {
         let RunConfig { train, logging, .. } = config;
         self.trainer_of(
             BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device },
-            resume,
+            start,
         )
     }
 

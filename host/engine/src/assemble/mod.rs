@@ -32,7 +32,7 @@ pub use evaluate::{EvaluateSettings, Evaluation, evaluate};
 pub use given::{GivenScene, GivenValues, GivenVideo};
 pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
 pub use plan::{Plan, PlannedPart};
-pub use project::{Project, plugins, schema};
+pub use project::{Project, Start, plugins, schema};
 pub use run::{SampleSettings, SavedRun, TrainedRun};
 pub use weighting::WEIGHTING_PREFIX;
 

@@ -14,8 +14,27 @@ use crate::config::{
 };
 use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
-use crate::trainer::checkpoint::{CheckpointDir, CheckpointError};
-use crate::trainer::{Objective, Origins, Rates, Resumed, Schedule, TrainState, Trainer};
+use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
+use crate::trainer::{Guard, Objective, Origins, Rates, Resumed, Schedule, TrainState, Trainer};
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// At its start.
+    New,
+    /// At the newest checkpoint of its folder that is whole; the keys are given that may have changed since although the run
+    /// takes another course.
+    Resume(&'a [String]),
+    /// At a checkpoint anywhere, to look at it: nothing of it goes on.
+    At(&'a Path),
+}
+
+impl Start<'_> {
+    /// Whether weights come from a checkpoint.
+    pub(super) fn is_saved(self) -> bool {
+        !matches!(self, Self::New)
+    }
+}
 
 /// A checked config and its plugins.
 pub struct Project<C = RunConfig> {
@@ -140,13 +159,10 @@ impl<C: RunKind> Project<C> {
     }
 
     /// The trainer of what has been built, at its start or, with `resume`, at its newest checkpoint, and its batches.
-    pub(super) fn trainer_of(
-        &self,
-        built: BuiltRun,
-        resume: Option<&[String]>,
-    ) -> Result<(Trainer, Loader), AssembleError> {
+    pub(super) fn trainer_of(&self, built: BuiltRun, start: Start<'_>) -> Result<(Trainer, Loader), AssembleError> {
         let BuiltRun { objective, state, rates, train, logging, validate_every_steps, source, device } = built;
         let (run, data) = (self.config().run(), self.config().data());
+        let guards = train.guards.clone();
         let mut trainer = Trainer {
             objective,
             state,
@@ -157,11 +173,16 @@ impl<C: RunKind> Project<C> {
             config: self.resolved()?,
             plugins: self.registry.used(),
             origins: Origins::new(data::fingerprint(source.as_ref())),
+            guard: Guard::new(guards),
             metrics_every_steps: logging.metrics_every_steps,
             preview_every_steps: logging.preview_every_steps,
             validate_every_steps,
         };
-        if let Some(allowed) = resume {
+        if let Start::At(path) = start {
+            let snapshot = checkpoint::load(path)?;
+            trainer.state.restore(&snapshot, path)?;
+        }
+        if let Start::Resume(allowed) = start {
             let Resumed { path, drifts, damaged } = trainer.resume(allowed)?;
             damaged.iter().for_each(|error| tracing::warn!("{error}; the run goes on from {}", path.display()));
             drifts.iter().for_each(|drift| tracing::warn!("{drift}"));

@@ -9,6 +9,7 @@ mod document;
 mod environment;
 mod first_stage;
 mod frechet;
+mod guards;
 mod kind;
 mod labelled;
 mod layers;
@@ -40,6 +41,7 @@ pub use data::{
 pub use environment::Environment;
 pub use first_stage::{EngineFirstStage, FirstStageConfig, KlFirstStage};
 pub use frechet::{ClipsOver, EncoderInput, FrechetConfig};
+pub use guards::{GuardsConfig, Policy, SpikeConfig};
 pub use kind::{KindOfRun, RunKind};
 pub use labelled::{Cifar10Config, IdxConfig};
 pub use load::{Loaded, kind_of_run, load, load_with};

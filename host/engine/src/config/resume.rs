@@ -119,6 +119,7 @@ const RULES: &[(&str, Effect)] = &[
     ("train.keep_last", Free),
     ("train.keep_every_steps", Free),
     ("train.keep_best", Free),
+    ("train.guards", Free),
     ("train.init_from", Free),
     ("validation", Free),
     ("sampling", Free),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, LossConfig, ModelConfig, OptimizerConfig, PluginUse, ValidationConfig};
+use super::{DataConfig, GuardsConfig, LossConfig, ModelConfig, OptimizerConfig, PluginUse, ValidationConfig};
 
 /// A whole config file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -136,6 +136,9 @@ pub struct TrainConfig {
     /// With `keep_last`, checkpoints with the best scores of validation are kept, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_best: Option<KeepBestConfig>,
+    /// What is done about steps that go wrong.
+    #[serde(default)]
+    pub guards: GuardsConfig,
     /// Weights to start from: a file of safetensors or torch.save with the reference's keys, or a run's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-anneal-path" = "file-or-folder"))]

@@ -50,6 +50,8 @@ pub struct Loader {
     next: u64,
     bad: BadSamples,
     stopped: bool,
+    /// Reads what is asked for again.
+    spare: Reader,
 }
 
 /// Where the loader gets its batches from.
@@ -121,7 +123,15 @@ impl Loader {
             }
             Supply::Workers { tickets: Some(tickets), done, early: BTreeMap::new(), next_ticket, threads }
         };
-        Ok(Self { supply, device, next: first_batch, bad, stopped: false })
+        Ok(Self { supply, device, next: first_batch, bad, stopped: false, spare: reader() })
+    }
+
+    /// A batch by its number in the run, read again.
+    ///
+    /// # Errors
+    /// When one of its samples cannot be read any more.
+    pub fn read_again(&mut self, number: u64) -> Result<Batch, DataError> {
+        Ok(self.spare.batch(number).batch?.to_device(self.device))
     }
 
     /// The next batch, when it is ready.

@@ -41,6 +41,7 @@ impl TrainState {
             model: self.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
             ema: self.ema.as_ref().map(Ema::shadows).unwrap_or_default(),
             optimizer: self.optimizer_state(),
+            losses: Vec::new(),
             lineage: lineage.clone(),
         }
     }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anneal_torch::{generator, random::Stream};
 
+use super::checkpoint::Position;
 use super::optimizer::clip_factor;
-use super::{BatchPass, Objective, Schedule, TrainError, TrainState};
+use super::{BatchPass, Guard, Objective, Schedule, TrainError, TrainState, Trouble};
 use crate::autoencoding::Terms;
 use crate::data::{Batch, DataError};
 
@@ -48,24 +49,110 @@ pub struct Rates {
     pub adversary: Option<Schedule>,
 }
 
+/// A step that the guard let move nothing.
+#[derive(Debug)]
+pub struct Refused {
+    /// The step it would have been, counted from 1.
+    pub step: u64,
+    /// What is wrong with it.
+    pub trouble: Trouble,
+    /// Mean loss of its batches.
+    pub loss: f64,
+    /// L2 norm of the whole gradient.
+    pub grad_norm: f64,
+    /// Where the run is when its batches are left out.
+    pub position: Position,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { step, trouble, loss, grad_norm, .. } = self;
+        write!(f, "step {step}: the loss is {loss} and the gradient's norm {grad_norm}, {trouble}")
+    }
+}
+
+/// The gradient of a step, which lies in the optimizers.
+#[derive(Debug)]
+pub struct Gradient {
+    /// Mean loss of the batches.
+    pub loss: f64,
+    /// Means of the loss's terms.
+    pub terms: Terms,
+    /// L2 norm of the gradient of what the objective is of.
+    pub grad_norm: f64,
+    /// That of the adversary's; 0 if it is not trained.
+    pub adversary_norm: f64,
+    position: Position,
+    waited: Duration,
+}
+
+impl Gradient {
+    /// A norm that is not finite, if one is; else that of the objective's own.
+    pub(super) fn worst_norm(&self) -> f64 {
+        let norms = [self.grad_norm, self.adversary_norm];
+        norms.into_iter().find(|norm| !norm.is_finite()).unwrap_or(self.grad_norm)
+    }
+}
+
 /// Goes down the objective's gradient, averaged over some batches, and moves the average along.
 ///
 /// # Errors
-/// When a component or the data fails, or the loss or the gradient is not finite: then nothing has moved.
+/// When a component or the data fails, or the guard refuses the step: then nothing has moved.
 pub fn train_step(
     state: &mut TrainState,
     objective: &mut dyn Objective,
     rates: &mut Rates,
     settings: &StepSettings,
+    guard: &Guard,
     next_batch: &mut dyn FnMut() -> Result<Batch, DataError>,
 ) -> Result<StepReport, TrainError> {
     let start = Instant::now();
-    let mut waited = Duration::ZERO;
+    let learning_rate = rates.model.at(state.position.step)?;
+    let gradient = gradient(state, objective, settings, next_batch)?;
+    let Gradient { loss, grad_norm, adversary_norm, .. } = gradient;
+
+    // Nothing moves on a gradient that is not finite, or on a loss that the guard does not take.
+    let norm = gradient.worst_norm();
+    let judged = if gradient.terms.iter().all(|(_, value)| value.is_finite()) { loss } else { f64::NAN };
+    if let Some(trouble) = guard.judge(judged, norm) {
+        let (step, position) = (state.position.step + 1, gradient.position);
+        return Err(TrainError::Refused(Refused { step, trouble, loss, grad_norm: norm, position }));
+    }
+    let adversary = state.adversary.as_mut().filter(|_| objective.has_adversary(state.position.step));
+    state.optimizer.step(learning_rate, clip_factor(grad_norm, settings.clip_grad_norm))?;
+    if let (Some(adversary), Some(rate)) = (adversary, &mut rates.adversary) {
+        adversary.step(rate.at(state.position.step)?, clip_factor(adversary_norm, settings.clip_grad_norm))?;
+    }
+    if let Some(ema) = &mut state.ema {
+        ema.update();
+    }
+    state.position = Position { step: state.position.step + 1, ..gradient.position };
+
+    Ok(StepReport {
+        step: state.position.step,
+        loss,
+        terms: gradient.terms,
+        learning_rate,
+        grad_norm,
+        samples_seen: state.position.samples_seen,
+        seconds: start.elapsed().as_secs_f64(),
+        data_seconds: gradient.waited.as_secs_f64(),
+    })
+}
+
+/// The gradient of the next step, averaged over some batches.
+///
+/// # Errors
+/// When a component or the data fails.
+pub fn gradient(
+    state: &mut TrainState,
+    objective: &mut dyn Objective,
+    settings: &StepSettings,
+    next_batch: &mut dyn FnMut() -> Result<Batch, DataError>,
+) -> Result<Gradient, TrainError> {
     let step = state.position.step;
-    let learning_rate = rates.model.at(step)?;
-    let mut position = state.position;
     let share = 1.0 / f64::from(settings.accumulate_batches);
-    let mut mean = Mean::default();
+    let (mut position, mut waited, mut mean) = (state.position, Duration::ZERO, Mean::default());
 
     // Gradients of all batches of the step add up, each with its share.
     state.optimizers().for_each(|optimizer| optimizer.zero_grad());
@@ -82,36 +169,14 @@ pub fn train_step(
         position.batches += 1;
         position.samples_seen += batch.sample_ids.len() as u64;
     }
-
-    // Nothing moves on a gradient that is not finite.
-    let adversary = state.adversary.as_mut().filter(|_| objective.has_adversary(step));
-    let grad_norm = state.optimizer.grad_norm();
-    let adversary_norm = adversary.as_ref().map_or(0.0, |adversary| adversary.grad_norm());
-    if let Some(wrong) = [grad_norm, adversary_norm].into_iter().find(|norm| !norm.is_finite()) {
-        return Err(TrainError::NonFinite { step: step + 1, loss: mean.loss, grad_norm: wrong });
-    }
-    if !mean.is_finite() {
-        return Err(TrainError::NonFinite { step: step + 1, loss: mean.loss, grad_norm });
-    }
-    state.optimizer.step(learning_rate, clip_factor(grad_norm, settings.clip_grad_norm))?;
-    if let (Some(adversary), Some(rate)) = (adversary, &mut rates.adversary) {
-        adversary.step(rate.at(step)?, clip_factor(adversary_norm, settings.clip_grad_norm))?;
-    }
-    if let Some(ema) = &mut state.ema {
-        ema.update();
-    }
-    position.step += 1;
-    state.position = position;
-
-    Ok(StepReport {
-        step: position.step,
+    let adversary = state.adversary.as_ref().filter(|_| objective.has_adversary(step));
+    Ok(Gradient {
         loss: mean.loss,
         terms: mean.terms,
-        learning_rate,
-        grad_norm,
-        samples_seen: position.samples_seen,
-        seconds: start.elapsed().as_secs_f64(),
-        data_seconds: waited.as_secs_f64(),
+        grad_norm: state.optimizer.grad_norm(),
+        adversary_norm: adversary.map_or(0.0, |adversary| adversary.grad_norm()),
+        position,
+        waited,
     })
 }
 
@@ -131,9 +196,5 @@ impl Mean {
                 None => self.terms.push((name, value * share)),
             }
         }
-    }
-
-    fn is_finite(&self) -> bool {
-        self.loss.is_finite() && self.terms.iter().all(|(_, value)| value.is_finite())
     }
 }

@@ -7,11 +7,12 @@ use anneal_torch::cuda;
 use tch::Device;
 use thiserror::Error;
 
-use super::checkpoint::{self, Best, CheckpointDir, CheckpointError, Kept};
+use super::checkpoint::{self, Best, CheckpointDir, CheckpointError, Kept, Position, Snapshot};
 use super::lineage::{Origins, check_drift};
-use super::step::{StepSettings, train_step};
-use super::{Objective, Rates, StepReport, TrainState};
-use crate::config::{BestMode, Drift, TrainConfig};
+use super::replay;
+use super::step::{Refused, StepSettings, train_step};
+use super::{Guard, Objective, Rates, StepReport, TrainState};
+use crate::config::{BestMode, Drift, Policy, TrainConfig};
 use crate::data::{DataError, Loader};
 use crate::error::ComponentError;
 use crate::logging::{LogError, Metrics, Record, ValidationRecord};
@@ -37,17 +38,18 @@ pub enum TrainError {
     /// libtorch refused the optimizer's step.
     #[error(transparent)]
     Optimizer(#[from] anneal_torch::TorchError),
-    /// The loss or the gradient is not finite; no weight was touched.
-    #[error(
-        "step {step}: the loss is {loss} and the gradient's norm {grad_norm}; the weights are those of the step before"
-    )]
-    NonFinite {
-        /// The step that failed.
-        step: u64,
-        /// Its loss.
-        loss: f64,
-        /// Its gradient's norm.
-        grad_norm: f64,
+    /// A step that moved nothing, and may be left out.
+    #[error("{0}")]
+    Refused(Refused),
+    /// A step that moved nothing, where the run ends.
+    #[error("{refused}{limit}; the weights are those of the step before{}", replay.as_ref().map_or(String::new(), |dir| format!("\nhelp: `anneal replay {}` makes the step again", dir.display())))]
+    Guarded {
+        /// The step.
+        refused: Refused,
+        /// The limit that ended the run, if one did.
+        limit: String,
+        /// Where it is saved.
+        replay: Option<PathBuf>,
     },
 }
 
@@ -57,6 +59,8 @@ pub trait Watcher {
     fn on_step(&mut self, _report: &StepReport) {}
     /// A checkpoint is on disk.
     fn on_saved(&mut self, _path: &Path) {}
+    /// A step was left out, or the run went back to a checkpoint.
+    fn on_guarded(&mut self, _what: &str) {}
     /// A validation is done.
     fn on_validation(&mut self, _record: &ValidationRecord) {}
     /// Pictures are on disk.
@@ -111,6 +115,8 @@ pub struct Trainer {
     pub plugins: Vec<String>,
     /// Where the run's checkpoints come from.
     pub origins: Origins,
+    /// What looks at steps before they move anything.
+    pub guard: Guard,
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
     /// Validation every so many steps.
@@ -136,6 +142,7 @@ impl Trainer {
         let now = (self.config.as_str(), self.plugins.as_slice());
         let drifts = check_drift(&self.origins, now, &snapshot, &path, allowed)?;
         self.state.restore(&snapshot, &path)?;
+        self.guard.set_losses(&snapshot.losses);
         self.origins.go_on_from(checkpoint::parent(&path)?);
         Ok(Resumed { path, drifts, damaged })
     }
@@ -162,20 +169,26 @@ impl Trainer {
         if self.validate_every_steps.is_some() {
             Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(self.state.position.step)?;
         }
-        let step_settings = StepSettings {
-            seed: self.seed,
-            accumulate_batches: self.settings.accumulate_batches,
-            clip_grad_norm: self.settings.clip_grad_norm,
-        };
+        let step_settings = self.step_settings();
         if self.state.position.step < self.settings.steps {
-            let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins, &Default::default());
-            self.checkpoints().check_room(snapshot.bytes())?;
+            self.checkpoints().check_room(self.snapshot().bytes())?;
         }
         while self.state.position.step < self.settings.steps {
-            let report =
-                train_step(&mut self.state, self.objective.as_mut(), &mut self.rates, &step_settings, &mut || {
-                    loader.next_batch()
-                })?;
+            let (rates, objective) = (&mut self.rates, self.objective.as_mut());
+            let mut next = || loader.next_batch();
+            let report = match train_step(&mut self.state, objective, rates, &step_settings, &self.guard, &mut next) {
+                Err(TrainError::Refused(refused)) => {
+                    let what = self.leave_out(refused, loader, &mut metrics)?;
+                    watcher.on_guarded(&what);
+                    if let Some(signal) = watcher.stop() {
+                        self.save()?;
+                        return Ok(Outcome::Stopped(signal));
+                    }
+                    continue;
+                }
+                made => made?,
+            };
+            self.guard.accept(report.loss);
             let last = report.step == self.settings.steps;
             if last || report.step % self.metrics_every_steps == 0 {
                 metrics.append(&record(&report, self.gpu_peak_mib()))?;
@@ -200,12 +213,90 @@ impl Trainer {
     /// # Errors
     /// When it cannot be written; the older ones are untouched.
     pub fn save(&self) -> Result<PathBuf, CheckpointError> {
-        let snapshot = self.state.snapshot(self.seed, &self.config, &self.plugins, &self.origins.lineage());
+        let snapshot = self.snapshot();
         let saved = self.checkpoints().save(&snapshot, &self.kept())?;
         if let Err(error) = self.checkpoints().check_room(snapshot.bytes()) {
             tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
         }
         Ok(saved)
+    }
+
+    /// The state for a checkpoint, as views.
+    fn snapshot(&self) -> Snapshot {
+        let state = self.state.snapshot(self.seed, &self.config, &self.plugins, &self.origins.lineage());
+        Snapshot { losses: self.guard.losses(), ..state }
+    }
+
+    /// What does not change from step to step.
+    pub(super) fn step_settings(&self) -> StepSettings {
+        StepSettings {
+            seed: self.seed,
+            accumulate_batches: self.settings.accumulate_batches,
+            clip_grad_norm: self.settings.clip_grad_norm,
+        }
+    }
+
+    /// Does what the guards say about a step that moved nothing, and says what that was.
+    ///
+    /// # Errors
+    /// When they say that the run ends.
+    fn leave_out(
+        &mut self,
+        refused: Refused,
+        loader: &mut Loader,
+        metrics: &mut Metrics<Record>,
+    ) -> Result<String, TrainError> {
+        let replay = self.save_replay(&refused, loader);
+        let (policy, settings) = (self.guard.policy(refused.trouble), self.guard.settings());
+        let limit = match policy {
+            Policy::Stop => Some(String::new()),
+            Policy::Skip if self.guard.skipped >= settings.skips_max => {
+                Some(format!(", after {} that were left out", self.guard.skipped))
+            }
+            Policy::RollBack if self.guard.rolled_back >= settings.roll_backs_max => {
+                Some(format!(", after going back {} times", self.guard.rolled_back))
+            }
+            _ => None,
+        };
+        if let Some(limit) = limit {
+            return Err(TrainError::Guarded { refused, limit, replay });
+        }
+        let saved = replay.map_or(String::new(), |dir| format!("; `anneal replay {}` makes it again", dir.display()));
+        let (text, Position { batches, samples_seen, .. }) = (refused.to_string(), refused.position);
+        let what = if policy == Policy::RollBack {
+            self.guard.rolled_back += 1;
+            let (path, snapshot, _) = self.checkpoints().newest_whole()?;
+            self.state.restore(&snapshot, &path)?;
+            self.guard.set_losses(&snapshot.losses);
+            metrics.rewind(snapshot.position.step)?;
+            if self.validate_every_steps.is_some() {
+                Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(snapshot.position.step)?;
+            }
+            format!("the run goes on from {} with the batches that come next", path.display())
+        } else {
+            self.guard.skipped += 1;
+            "its batches are left out".to_owned()
+        };
+        // What has been read is not read again.
+        self.state.position = Position { batches, samples_seen, ..self.state.position };
+        Ok(format!("{text}: {what}{saved}"))
+    }
+
+    /// Saves a step that was refused. That it cannot be saved does not end the run.
+    fn save_replay(&mut self, refused: &Refused, loader: &mut Loader) -> Option<PathBuf> {
+        if self.guard.replays >= self.guard.settings().replays_max {
+            return None;
+        }
+        self.guard.replays += 1;
+        let numbers = self.state.position.batches..refused.position.batches;
+        let mut batches = numbers.map(|number| loader.read_again(number).map_err(TrainError::from));
+        match replay::save(&self.dir, refused, &self.snapshot(), &mut batches) {
+            Ok(dir) => Some(dir),
+            Err(error) => {
+                tracing::warn!("step {} cannot be saved to be made again: {error}", refused.step);
+                None
+            }
+        }
     }
 
     /// Most that the run's GPU held since the last call, MiB.

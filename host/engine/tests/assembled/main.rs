@@ -6,7 +6,7 @@ mod views_over_time;
 
 use std::path::{Path, PathBuf};
 
-use anneal::assemble::Project;
+use anneal::assemble::{Project, Start};
 use anneal::config::{Environment, Files, RunConfig};
 use anneal::trainer::{Outcome, Trainer, Watcher};
 
@@ -31,7 +31,8 @@ impl Watcher for Silent {}
 
 /// Trains to the config's last step; with `resume` from the newest checkpoint on.
 fn train(project: &mut Project, resume: bool) -> Trainer {
-    let (mut trainer, mut loader) = project.trainer(resume.then_some(&[])).unwrap_or_else(|error| panic!("{error}"));
+    let (mut trainer, mut loader) =
+        project.trainer(if resume { Start::Resume(&[]) } else { Start::New }).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(trainer.run(&mut loader, &mut Silent).unwrap(), Outcome::Finished);
     trainer
 }

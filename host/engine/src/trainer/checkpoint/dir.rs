@@ -65,6 +65,11 @@ impl CheckpointDir {
         Self { dir: run.join("checkpoints") }
     }
 
+    /// Checkpoints right in a folder.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.dir

@@ -111,6 +111,8 @@ pub struct Snapshot {
     pub ema: Vec<Named>,
     /// State of the optimizer.
     pub optimizer: Vec<Named>,
+    /// Losses of the last steps, oldest first, where spikes are told by them.
+    pub losses: Vec<f64>,
     /// Where it comes from.
     pub lineage: Lineage,
 }

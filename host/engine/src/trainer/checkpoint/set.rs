@@ -24,6 +24,9 @@ struct Progress {
     position: Position,
     seed: u64,
     plugins: Vec<String>,
+    /// Bits of numbers, which text might round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    losses: Vec<u64>,
     #[serde(default)]
     lineage: Lineage,
 }
@@ -45,6 +48,7 @@ pub(super) fn write_set(dir: &Path, snapshot: &Snapshot) -> Result<(), Checkpoin
         position: snapshot.position,
         seed: snapshot.seed,
         plugins: snapshot.plugins.clone(),
+        losses: snapshot.losses.iter().map(|loss| loss.to_bits()).collect(),
         lineage: snapshot.lineage.clone(),
     };
     write_text(&dir.join(PROGRESS), &to_json(&progress))?;
@@ -167,6 +171,7 @@ pub fn load(checkpoint: &Path) -> Result<Snapshot, CheckpointError> {
         model: model?,
         ema: ema?,
         optimizer: optimizer?,
+        losses: progress.losses.into_iter().map(f64::from_bits).collect(),
         lineage: progress.lineage,
     })
 }

@@ -20,6 +20,7 @@ fn snapshot(step: u64) -> Snapshot {
         model: tensor("model.diffusion_model.w"),
         ema: Vec::new(),
         optimizer: tensor("exp_avg"),
+        losses: vec![0.1, 1.0 / 3.0],
         lineage: Lineage::default(),
     }
 }
@@ -35,7 +36,7 @@ fn a_saved_checkpoint_is_loaded_and_old_ones_are_pruned() {
     let steps: Vec<u64> = checkpoints.list().unwrap().iter().map(|(step, _)| *step).collect();
     assert_eq!(steps, [20, 30]);
     let loaded = load(&checkpoints.latest().unwrap()).unwrap();
-    assert_eq!(loaded.position, snapshot(30).position);
+    assert_eq!((loaded.position, &loaded.losses), (snapshot(30).position, &snapshot(30).losses));
     assert!(loaded.model[0].1.equal(&snapshot(30).model[0].1) && loaded.ema.is_empty());
 }
 
