@@ -116,7 +116,8 @@ pub fn train_step(
     let judged = if gradient.terms.iter().all(|(_, value)| value.is_finite()) { loss } else { f64::NAN };
     if let Some(trouble) = guard.judge(judged, norm) {
         let (step, position) = (state.position.step + 1, gradient.position);
-        return Err(TrainError::Refused(Refused { step, trouble, loss, grad_norm: norm, position }));
+        let refused = Refused { step, trouble, loss, grad_norm: norm, position };
+        return Err(TrainError::Refused(Box::new(refused)));
     }
     let adversary = state.adversary.as_mut().filter(|_| objective.has_adversary(state.position.step));
     state.optimizer.step(learning_rate, clip_factor(grad_norm, settings.clip_grad_norm))?;

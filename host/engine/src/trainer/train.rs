@@ -40,12 +40,12 @@ pub enum TrainError {
     Optimizer(#[from] anneal_torch::TorchError),
     /// A step that moved nothing, and may be left out.
     #[error("{0}")]
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// A step that moved nothing, where the run ends.
     #[error("{refused}{limit}; the weights are those of the step before{}", replay.as_ref().map_or(String::new(), |dir| format!("\nhelp: `anneal replay {}` makes the step again", dir.display())))]
     Guarded {
         /// The step.
-        refused: Refused,
+        refused: Box<Refused>,
         /// The limit that ended the run, if one did.
         limit: String,
         /// Where it is saved.
@@ -242,7 +242,7 @@ impl Trainer {
     /// When they say that the run ends.
     fn leave_out(
         &mut self,
-        refused: Refused,
+        refused: Box<Refused>,
         loader: &mut Loader,
         metrics: &mut Metrics<Record>,
     ) -> Result<String, TrainError> {
