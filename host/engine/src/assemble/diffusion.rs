@@ -1,5 +1,6 @@
 //! A diffusion model's config to a trainer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::Device;
@@ -194,7 +195,7 @@ impl Project<RunConfig> {
                 Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
             );
         };
-        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions);
+        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions, &BTreeMap::new());
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
     }
 }

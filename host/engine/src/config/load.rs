@@ -31,11 +31,11 @@ pub struct Loaded<C = RunConfig> {
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
 pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Problems> {
-    load_with(path, sets, Files::Needed, |_| Vec::new())
+    load_with(path, sets, Files::Needed, |_, _| Vec::new())
 }
 
 /// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings
-/// beside the others. They are made whenever the config can be read, also where it has faults.
+/// beside the others. They are made whenever the config can be read, also where it has faults, which they are told of.
 ///
 /// # Errors
 /// As [`load`], and what `more` finds.
@@ -43,7 +43,7 @@ pub fn load_with<C: RunKind>(
     path: &Path,
     sets: &[String],
     files: Files,
-    more: impl FnOnce(&mut Loaded<C>) -> Vec<Problem>,
+    more: impl FnOnce(&mut Loaded<C>, &[Problem]) -> Vec<Problem>,
 ) -> Result<Loaded<C>, Problems> {
     let mut problems = Vec::new();
     let Some(root) = layers::read(path, sets, &mut problems) else {
@@ -61,7 +61,8 @@ pub fn load_with<C: RunKind>(
     let loaded = match serde_json::from_value(value) {
         Ok(config) => {
             let mut loaded = Loaded { config, root, files };
-            problems.extend(more(&mut loaded));
+            let found = more(&mut loaded, &problems);
+            problems.extend(found);
             Some(loaded)
         }
         // The schema is made from the types, so this adds nothing to what the walk has found.

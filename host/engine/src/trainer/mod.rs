@@ -22,7 +22,7 @@ pub use objective::{AutoencoderObjective, BatchLoss, BatchPass, DiffusionObjecti
 pub use optimizer::{AdamSettings, GroupRates, Groups, Optimizer, OptimizerSettings, SgdSettings};
 pub use preview::{Preview, captions, condition_pictures};
 pub use schedule::Schedule;
-pub use state::TrainState;
+pub use state::{TrainState, check_start};
 pub use step::{Rates, StepReport, StepSettings, train_step};
 pub use train::{Outcome, TrainError, Trainer, Watcher};
 pub use validation::{AutoencoderScoring, AutoencoderValidation, Scores, Scoring, Validation, mean_pictures};
