@@ -96,7 +96,8 @@ impl House {
     fn object(&self, name: &str, views: usize, times: usize) {
         let folder = self.at(&format!("data/{name}/fox"));
         let camera = |i: usize| format!("v{i:02}");
-        let cameras = |i| json!({ "name": camera(i), "azimuth_deg": 360.0 / views as f64 * i as f64, "elevation_deg": 10.0 });
+        let cameras =
+            |i| json!({ "name": camera(i), "azimuth_deg": 360.0 / views as f64 * i as f64, "elevation_deg": 10.0 });
         for view in 0..views {
             fs::create_dir_all(folder.join(camera(view))).unwrap();
         }
@@ -151,7 +152,8 @@ impl House {
                 let config = project.config().clone();
                 let built = build_model(&config, &mut project.registry, Place::Meta).unwrap();
                 let below = |from: &str, to: &str| -> Vec<(String, Vec<i64>)> {
-                    let own = built.weights.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(from)?, tensor)));
+                    let own =
+                        built.weights.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(from)?, tensor)));
                     own.map(|(name, tensor)| (format!("{to}{name}"), tensor.size())).collect()
                 };
                 if let Some(file) = &config.train.init_from {

@@ -157,10 +157,16 @@ fn every_shipped_config_is_fine_where_its_files_are() {
     }
 }
 
-/// What is said of a config in this process, which opens libtorch once; the binary says the same.
-fn said_here(file: &Path) -> Option<String> {
-    let plugins = [path("target/plugins").into()];
-    AnyProject::inspect(file, &[], &plugins, &Environment::default()).err().map(|error| error.to_string())
+/// What is said of a config in this process, which opens libtorch once; the binary says the same. As for a person, compiled
+/// components are kept from one check to the next.
+fn said_here(house: &House) -> impl Fn(&Path) -> Option<String> {
+    let env = Environment {
+        own_plugins: Some(path("target/plugins").into()),
+        cache_home: Some(house.at("cache")),
+        config_home: Some(house.at("settings")),
+        ..Environment::default()
+    };
+    move |file| AnyProject::inspect(file, &[], &[], &env).err().map(|error| error.to_string())
 }
 
 /// Tries `mutations` and tells what came of them.
@@ -209,7 +215,7 @@ fn assert_found(tried: &[(Mutation, Outcome)], report: &str) {
 #[test]
 fn single_faults_are_found_and_placed() {
     let house = House::new();
-    let (tried, report) = tried(&house, first_of_each_kind(all_mutations(&house), OF_EACH_KIND), said_here);
+    let (tried, report) = tried(&house, first_of_each_kind(all_mutations(&house), OF_EACH_KIND), said_here(&house));
     assert!(tried.len() >= 500, "{} faults are too few", tried.len());
     assert_found(&tried, &report);
 }
@@ -231,6 +237,59 @@ fn the_binary_says_so_and_ends_with_the_exit_code_of_the_fault() {
 #[ignore = "tries every fault that the mutators know, some thousands: cargo test --workspace --test cli -- --ignored every_fault"]
 fn every_fault_is_found_and_placed() {
     let house = House::new();
-    let (tried, report) = tried(&house, all_mutations(&house), said_here);
+    let (tried, report) = tried(&house, all_mutations(&house), said_here(&house));
     assert_found(&tried, &report);
+}
+
+/// Faults of every stage of the check: of syntax trees, names, types, plugins, data, widths and weights.
+#[test]
+fn all_faults_of_a_config_come_at_once() {
+    let house = House::new();
+    let shipped = fs::read_to_string(path("configs/svd.toml")).unwrap();
+    let faults = [
+        ("seed = 23", "sede = 23", "run.sede: unknown key"),
+        ("batch_size = 1 ", "batch_size = \"one\" ", "data.batch_size: expected an integer"),
+        ("dim = 256", "dim = 257", "model.network.adm_in_channels: is 768, but"),
+        ("\"conditioner.embedders.3.\"", "\"conditioner.embeders.3.\"", "model.embedders.3.weights_prefix: "),
+        ("plugin = \"euler-edm\"", "plugin = \"euler-edn\"", "sampling.sampler.plugin: no sampler is named"),
+        ("sigma_min = 0.002", "sigma_min = 900.0", "sampling.discretization: "),
+        ("clip_grad_norm = 1.0", "clip_grad_norm = 0.0", "train.clip_grad_norm: 0.0 is not above"),
+    ];
+    let check = |chosen: &[usize]| {
+        let mut text = shipped.clone();
+        for (from, to, _) in chosen.iter().map(|i| &faults[*i]) {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        let file = house.beside("svd.toml", "svd.many.toml");
+        fs::write(&file, text).unwrap();
+        let ran = anneal(&["config", "check", file.to_str().unwrap()]);
+        ran.fails(3, &chosen.iter().map(|i| faults[*i].2).collect::<Vec<_>>());
+        let said = ran.err.lines().filter(|line| line.contains("svd.many.toml:")).count();
+        assert_eq!(said, chosen.len(), "{ran:#?}");
+    };
+    check(&[0, 1]);
+    check(&[0, 3, 6]);
+    check(&[2, 3, 5, 6]);
+    // What the batch is needed for is not looked at where the data is wrong by itself.
+    check(&[0, 1, 3, 4, 5, 6]);
+}
+
+/// A file that lacks is told once, and not what could not be looked at without it.
+#[test]
+fn faults_that_follow_from_others_are_not_told() {
+    let house = House::new();
+    let shipped = fs::read_to_string(path("configs/txt2img-clipl.toml")).unwrap();
+    let file = house.beside("txt2img-clipl.toml", "txt2img-clipl.one.toml");
+    // Without its words an encoder of texts can embed none, and without shards there is nothing to embed.
+    for (from, to, said) in [
+        ("14/tokenizer.json", "14/tokenizers.json", "model.embedders.0.tokenizer: there is no file"),
+        ("captioned/*.tar", "captions/*.tar", "data.source.shards.0: no file is called"),
+    ] {
+        assert!(shipped.contains(from), "{from}");
+        fs::write(&file, shipped.replacen(from, to, 1)).unwrap();
+        let ran = anneal(&["config", "check", file.to_str().unwrap()]);
+        assert!(ran.code.is_some_and(|code| code != 0) && ran.err.contains(said), "{ran:#?}");
+        assert_eq!(ran.err.lines().filter(|line| line.contains(".one.toml:")).count(), 1, "{ran:#?}");
+    }
 }

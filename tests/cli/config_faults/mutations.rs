@@ -109,7 +109,7 @@ impl Mutation {
 pub fn mutations(house: &House, name: &str, text: &str, vocabulary: &HashSet<String>) -> Vec<Mutation> {
     let shipped = Shipped { name, text, sites: sites(text) };
     let mut all = typos_in_keys(&shipped, vocabulary);
-    all.extend(typos_in_values(&shipped));
+    all.extend(typos_in_values(&shipped).into_iter().map(|typo| with_tables_of_line(&shipped, typo)));
     all.extend(wrong_types(&shipped));
     all.extend(out_of_range(&shipped));
     all.extend(missing_files(&shipped));
@@ -208,6 +208,14 @@ fn typos_in_values(shipped: &Shipped<'_>) -> Vec<Mutation> {
     all
 }
 
+/// Where a table is written on one line and is no TOML, the table may be blamed.
+fn with_tables_of_line(shipped: &Shipped<'_>, typo: Mutation) -> Mutation {
+    let (key, line) = (typo.keys[0].clone(), typo.line);
+    let on_line = |site: &&Site| line_of(shipped.text, site.at.start) == line;
+    let tables = shipped.sites.iter().filter(on_line).filter(|site| key.starts_with(&format!("{}.", site.key)));
+    typo.or(tables.map(|site| site.key.clone()))
+}
+
 /// No setting takes both numbers or lists and texts, or texts and booleans, but a `legacy_ucg_value`, which takes anything.
 fn wrong_types(shipped: &Shipped<'_>) -> Vec<Mutation> {
     let mut all = Vec::new();
@@ -288,7 +296,9 @@ fn checkpoints(house: &House, shipped: &Shipped<'_>) -> Vec<Mutation> {
                 let up = if shipped.name.contains('/') { "../../weights" } else { "../weights" };
                 let wider = twin(std::path::Path::new(text.value()));
                 assert!(file.parent().is_some());
-                for wrong in [wider.display().to_string(), format!("{up}/other.safetensors"), format!("{up}/words.safetensors")] {
+                for wrong in
+                    [wider.display().to_string(), format!("{up}/other.safetensors"), format!("{up}/words.safetensors")]
+                {
                     let keys = ["prefix", "weights_prefix"].into_iter().filter(|name| beside(name));
                     let keys: Vec<String> = keys.map(|name| format!("{table}.{name}")).collect();
                     all.push(shipped.value(Kind::Checkpoint, site, &format!("{wrong:?}")).or(keys));
@@ -297,9 +307,9 @@ fn checkpoints(house: &House, shipped: &Shipped<'_>) -> Vec<Mutation> {
             "prefix" | "weights_prefix" | "weights_at" => {
                 let wrong = misspelt(text.value()).into_iter().chain([format!("model.{}", text.value())]);
                 let file = format!("{table}.weights");
-                all.extend(wrong.map(|wrong| {
-                    shipped.value(Kind::Checkpoint, site, &format!("{wrong:?}")).or([file.clone()])
-                }));
+                all.extend(
+                    wrong.map(|wrong| shipped.value(Kind::Checkpoint, site, &format!("{wrong:?}")).or([file.clone()])),
+                );
             }
             _ => {}
         }

@@ -13,12 +13,15 @@ pub fn shapes_that_do_not_fit(shipped: &Shipped<'_>) -> Vec<Mutation> {
 fn of_setting(shipped: &Shipped<'_>, site: &Site) -> Vec<Mutation> {
     let change = |new: &str| shipped.value(Kind::Shape, site, new);
     let number = site.value.as_integer();
-    let items: Vec<i64> = site.value.as_array().map_or(Vec::new(), |items| items.iter().filter_map(Value::as_integer).collect());
+    let items: Vec<i64> =
+        site.value.as_array().map_or(Vec::new(), |items| items.iter().filter_map(Value::as_integer).collect());
     let (in_network, in_stage) = (site.is_in("model.network"), site.is_in("model.first_stage"));
     let in_embedder = site.is_in("model.embedders");
     match (site.bare(), number, &items[..]) {
         // Every shipped model halves its pictures once at least, and all sizes are even.
-        ("size", Some(size), _) => vec![change(&(size + 1).to_string()).or(elements("data.source.size"))],
+        ("size", Some(size), _) if site.name.is_some() => {
+            vec![change(&(size + 1).to_string()).or(elements("data.source.size"))]
+        }
         ("size", _, [h, w]) => {
             let or = || elements(&site.key);
             vec![change(&format!("[{h}, {}]", w + 1)).or(or()), change(&format!("[{}, {w}]", h + 1)).or(or())]
@@ -28,9 +31,14 @@ fn of_setting(shipped: &Shipped<'_>, site: &Site) -> Vec<Mutation> {
         // Norms have 32 groups.
         ("model_channels" | "ch", Some(channels), _) => {
             let table = site.key.rsplit_once('.').map_or("", |(table, _)| table);
-            vec![change(&(channels + 1).to_string()), change(&(channels + 16).to_string()).or([format!("{table}.adm_in_channels")])]
+            vec![
+                change(&(channels + 1).to_string()),
+                change(&(channels + 16).to_string()).or([format!("{table}.adm_in_channels")]),
+            ]
         }
-        ("width", Some(width), _) if in_embedder => vec![change(&(width + 1).to_string()).or(["vision".to_owned(), parent(site)])],
+        ("width", Some(width), _) if in_embedder => {
+            vec![change(&(width + 1).to_string()).or([format!("{}.head_width", parent(site))])]
+        }
         ("head_width", Some(_), _) if in_embedder => vec![change("7").or([parent(site)])],
         // What is told the network has to be what the data, the first stage and the embedders give.
         ("in_channels" | "out_channels" | "adm_in_channels" | "context_dim" | "motion_context_dim", Some(width), _)
@@ -52,12 +60,17 @@ fn of_setting(shipped: &Shipped<'_>, site: &Site) -> Vec<Mutation> {
         ("in_channels" | "out_ch", Some(channels), _) if in_stage || site.is_in("autoencoder.network") => {
             let (stage, _) = site.key.rsplit_once('.').unwrap_or_default();
             let whole = if in_stage { "model.first_stage" } else { "autoencoder.network" };
-            vec![change(&(channels + 1).to_string()).or([stage.to_owned(), whole.to_owned()])]
+            vec![change(&(channels + 1).to_string()).or([
+                stage.to_owned(),
+                whole.to_owned(),
+                format!("{whole}.weights"),
+            ])]
         }
         // As many as the frames of a scene, in all embedders that count them.
         ("n_copies" | "n_cond_frames", Some(count), _) => vec![change(&(count + 1).to_string())],
         ("num_frames" | "num_views" | "num_times", Some(count), _) if site.is_in("data.source") => {
-            let counts = (0..8).flat_map(|i| ["n_copies", "n_cond_frames"].map(|key| format!("model.embedders.{i}.{key}")));
+            let counts =
+                (0..8).flat_map(|i| ["n_copies", "n_cond_frames"].map(|key| format!("model.embedders.{i}.{key}")));
             let angles = "data.source.azimuths_deg".to_owned();
             let told = embedders_count(shipped) || site.bare() == "num_views" && shipped.text.contains("azimuths_deg");
             let wrong = told.then(|| change(&(count + 1).to_string()).or(counts.chain([angles])));
@@ -74,7 +87,7 @@ fn of_setting(shipped: &Shipped<'_>, site: &Site) -> Vec<Mutation> {
         // Each list has a value for each cycle.
         ("f_start" | "f_max" | "f_min", ..) => vec![change("[1.0, 1.0]"), change("[]")],
         ("n_layers", Some(_), _) => vec![change("12")],
-        ("channel_mult" | "ch_mult", _, [_, ..]) => vec![change("[]"), change("[0, 1]")],
+        ("channel_mult" | "ch_mult", _, [_, ..]) => vec![change("[]"), change("[0, 1]").or(elements(&site.key))],
         _ => Vec::new(),
     }
 }
@@ -95,5 +108,8 @@ fn embedder(site: &Site) -> String {
 
 /// Whether an embedder of the file itself, and so of the model, is told a number of frames.
 fn embedders_count(shipped: &Shipped<'_>) -> bool {
-    shipped.sites.iter().any(|site| site.is_in("model.embedders") && matches!(site.bare(), "n_copies" | "n_cond_frames"))
+    shipped
+        .sites
+        .iter()
+        .any(|site| site.is_in("model.embedders") && matches!(site.bare(), "n_copies" | "n_cond_frames"))
 }

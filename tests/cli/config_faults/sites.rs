@@ -125,7 +125,7 @@ fn places_are_those_of_the_text() {
         ("v.w.1.d", 8, "false"),
     ];
     assert_eq!(keys, want);
-    assert_eq!((sites[2].component.as_str(), sites[4].bare(), sites[2].name.clone()), ("k", "c", Some(27..28)));
+    assert_eq!((sites[2].component.as_str(), sites[4].bare(), sites[2].name.clone()), ("k", "c", Some(23..24)));
     let headers: Vec<(String, &str)> = headers(text).into_iter().map(|(key, at)| (key, &text[at])).collect();
     assert_eq!(headers, [("t.u".to_owned(), "u"), ("v.w".to_owned(), "w"), ("v.w".to_owned(), "w")]);
 }

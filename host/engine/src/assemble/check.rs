@@ -25,7 +25,8 @@ pub fn check_plugins<C: RunKind>(loaded: &mut Loaded<C>, registry: &Registry) ->
     // A directory that is not there is no fault by itself: plugins may be in another.
     let dirs = loaded.config.plugins().dirs.iter().enumerate();
     for (i, dir) in dirs.filter(|(_, dir)| lacks && !dir.is_dir()) {
-        let help = "`cargo xtask plugins` builds the bundled plugins; relative paths start at the file that writes them";
+        let help =
+            "`cargo xtask plugins` builds the bundled plugins; relative paths start at the file that writes them";
         let message = format!("there is no folder {}, and plugins are missing", dir.display());
         problems.push(loaded.problem(&format!("/plugins/dirs/{i}"), message, help));
     }
@@ -156,18 +157,20 @@ pub fn check_widths(
             problems.push(loaded.problem(&format!("/model/network/{key}"), message, format!("set it to {needs}")));
         }
     };
-    let because = format!(
-        "the latents have {} channels and the concatenated conditions {concat}{}",
-        latent[0],
-        of(Slot::Concat)
-    );
+    let because =
+        format!("the latents have {} channels and the concatenated conditions {concat}{}", latent[0], of(Slot::Concat));
     differ("in_channels", widths.in_channels, latent[0] + concat, because);
     differ("out_channels", widths.out_channels, latent[0], format!("the latents have {} channels", latent[0]));
     if let (Some(has), Some(needs)) = (widths.vector, width(Slot::Vector)) {
         differ("adm_in_channels", has, needs, format!("the embedders give a vector of {needs}{}", of(Slot::Vector)));
     }
     if let (Some(has), Some(needs)) = (widths.context, width(Slot::Crossattn)) {
-        differ("context_dim", has, needs, format!("the embedders give a context of width {needs}{}", of(Slot::Crossattn)));
+        differ(
+            "context_dim",
+            has,
+            needs,
+            format!("the embedders give a context of width {needs}{}", of(Slot::Crossattn)),
+        );
     }
     problems
 }

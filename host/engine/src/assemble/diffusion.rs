@@ -195,7 +195,8 @@ impl Project<RunConfig> {
                 Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
             );
         };
-        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions, &BTreeMap::new());
+        let problems =
+            check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions, &BTreeMap::new());
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
     }
 }

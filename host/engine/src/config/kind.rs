@@ -8,8 +8,8 @@ use super::check::{self, Finding};
 use super::components::PluginRef;
 use super::schema::{AUTOENCODER_RUN_SCHEMA, RUN_SCHEMA};
 use super::{
-    AutoencoderRunConfig, DataConfig, DenoiserConfig, OptimizerConfig, PluginKind, PluginsConfig, RunConfig, RunSection,
-    SourceConfig,
+    AutoencoderRunConfig, DataConfig, DenoiserConfig, OptimizerConfig, PluginKind, PluginsConfig, RunConfig,
+    RunSection, SourceConfig,
 };
 
 /// The table that only configs of autoencoders have.

@@ -9,6 +9,7 @@ use super::document::Node;
 use super::kind::AUTOENCODER;
 use super::paths::Files;
 use super::problem::{Problem, Problems};
+use super::repair::repaired;
 use super::schema::{PATH_MARK, plugin_tables};
 use super::{KindOfRun, RunConfig, RunKind, layers, shape};
 
@@ -35,7 +36,7 @@ pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Probl
 }
 
 /// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings
-/// beside the others. They are made whenever the config can be read, also where it has faults, which they are told of.
+/// beside the others. They are made also where the config has faults, which they are told of: what stands there then means nothing.
 ///
 /// # Errors
 /// As [`load`], and what `more` finds.
@@ -58,7 +59,12 @@ pub fn load_with<C: RunKind>(
             problems.push(problem);
         }
     }
-    let loaded = match serde_json::from_value(value) {
+    let read = serde_json::from_value(value.clone());
+    let read = read.or_else(|error| match problems.is_empty() {
+        true => Err(error),
+        false => serde_json::from_value(repaired(value, C::schema(), &problems)),
+    });
+    let loaded = match read {
         Ok(config) => {
             let mut loaded = Loaded { config, root, files };
             let found = more(&mut loaded, &problems);
@@ -201,7 +207,7 @@ fn segments(pointer: &str) -> Vec<String> {
 }
 
 /// The host's own part of the plugin's table at `at`.
-fn host_table(schema: &Value, at: &[String]) -> Value {
+pub(super) fn host_table(schema: &Value, at: &[String]) -> Value {
     let mut schema = schema;
     for segment in at {
         let branches = schema.get("oneOf").and_then(Value::as_array);

@@ -19,6 +19,7 @@ mod optimizer;
 mod paths;
 mod pattern;
 mod problem;
+mod repair;
 mod run;
 mod schema;
 mod shape;

@@ -107,20 +107,14 @@ pub(super) fn of_data<C: RunKind>(loaded: &Loaded<C>, pointer: &str, error: &Dat
     let mut texts = Vec::new();
     collect_texts(settings, "", &mut texts);
     let of_named = |at: &str| named.as_ref().is_none_or(|named| at == named || at.starts_with(&format!("{named}/")));
-    // The longest, as a folder's name is a part of those of its files.
-    let mentioned = texts.iter().filter(|(at, text)| of_named(at) && is_named(error, &reason, at, text));
-    let at = mentioned.max_by_key(|(_, text)| text.len()).map(|(at, _)| at.clone()).or(named).unwrap_or_default();
+    // What is quoted says most; of paths it is the longest, as a folder's name is a part of those of its files.
+    let is_quoted = |text: &str| reason.contains(&format!("{text:?}"));
+    let is_named = |text: &str| is_quoted(text) || text.starts_with('/') && reason.contains(text);
+    let mentioned = texts.iter().filter(|(at, text)| of_named(at) && is_named(text));
+    let best = mentioned.max_by_key(|(_, text)| (is_quoted(text), text.len()));
+    let at = best.map(|(at, _)| at.clone()).or(named).unwrap_or_default();
     let help = "`anneal data preview` draws what the source gives; docs/data.md says what it reads";
     loaded.problem(&format!("{pointer}{at}"), reason, help)
-}
-
-/// Whether the error is about the text that is set at `at`.
-fn is_named(error: &DataError, reason: &str, at: &str, text: &str) -> bool {
-    match error {
-        DataError::UnknownAnimation { name, .. } => at.starts_with("/animations") && text == name,
-        // Paths are absolute; other texts are words, which any sentence may hold.
-        _ => text.starts_with('/') && reason.contains(text),
-    }
 }
 
 /// All texts below `value`, each with its JSON pointer.

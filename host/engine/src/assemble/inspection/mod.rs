@@ -12,8 +12,8 @@ use faults::{Area, of_component, of_data, of_plugins};
 
 use super::{AssembleError, Project, check_entries, check_plugins};
 use crate::config::{
-    AutoencoderRunConfig, DataConfig, DenoiserConfig, Environment, Files, Loaded, PluginKind, PluginRef, PluginUse, Problem, Problems, RunConfig,
-    RunKind, load_with,
+    AutoencoderRunConfig, DataConfig, DenoiserConfig, Environment, Files, Loaded, PluginKind, PluginRef, PluginUse,
+    Problem, Problems, RunConfig, RunKind, load_with,
 };
 use crate::data::{self, Batch};
 use crate::error::ComponentError;
@@ -125,12 +125,7 @@ impl<C: Fits> Project<C> {
     }
 
     /// What components say to their settings when they are started with them, and asked once what a run asks them.
-    fn refused_settings(
-        &mut self,
-        is_sound: impl Fn(&str) -> bool,
-        frames: Option<(i64, i64)>,
-        faults: &mut Faults,
-    ) {
+    fn refused_settings(&mut self, is_sound: impl Fn(&str) -> bool, frames: Option<(i64, i64)>, faults: &mut Faults) {
         let owned = |used: PluginRef<'_>| {
             let plugin = PluginUse { plugin: used.name.to_owned(), params: used.params.clone() };
             (used.pointer, used.kind, plugin)

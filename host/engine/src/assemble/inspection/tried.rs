@@ -62,9 +62,8 @@ pub(super) fn tried(
 /// Whether an error of a call on shapes is about the settings and not about the missing values.
 fn tells(error: &ComponentError, i: usize, loaded: &Loaded<RunConfig>, registry: &Registry) -> bool {
     let plugin = &loaded.config.model.embedders[i].plugin;
-    let over_host = registry
-        .find(PluginKind::Embedder, plugin)
-        .is_ok_and(|entry| *entry.plugin().torch() == TorchLink::None);
+    let over_host =
+        registry.find(PluginKind::Embedder, plugin).is_ok_and(|entry| *entry.plugin().torch() == TorchLink::None);
     match error.code {
         ErrorCode::InvalidConfig | ErrorCode::InvalidArgument => true,
         ErrorCode::Unsupported => false,
@@ -83,9 +82,8 @@ fn on_shapes(used: EmbedderUse, loaded: &Loaded<RunConfig>, batch: &Batch) -> Re
     let batch = without_values(batch)?;
     // Counting brings the shapes of operations that libtorch has in Python alone.
     let counted = count(|| embed(used, loaded, &batch));
-    let failed = |error: anneal_torch::TorchError| {
-        ComponentError::new("libtorch", ErrorCode::Unsupported, error.to_string())
-    };
+    let failed =
+        |error: anneal_torch::TorchError| ComponentError::new("libtorch", ErrorCode::Unsupported, error.to_string());
     counted.map_err(failed)?.0
 }
 

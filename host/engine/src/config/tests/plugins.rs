@@ -162,7 +162,8 @@ fn faults_of_plugins_are_shown_beside_the_others() {
     let keys: Vec<String> = loaded.unwrap_err().0.into_iter().map(|problem| problem.key).collect();
     assert_eq!(keys, ["train.stepz", "sampling.discretization.rho"]);
 
-    let loaded: Loaded = load_with(&path, &[], Files::Needed, |loaded, _| loaded.check_plugin(PLACE, &schema())).unwrap();
+    let loaded: Loaded =
+        load_with(&path, &[], Files::Needed, |loaded, _| loaded.check_plugin(PLACE, &schema())).unwrap();
     assert_eq!(loaded.config.sampling.discretization.params["rho"], 7.0);
 }
 
