@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use toml_edit::Value;
 
-use super::house::{House, twin};
+use super::house::twin;
 use super::range::out_of_range;
 use super::shape::shapes_that_do_not_fit;
 use super::sites::{Site, headers, line_of, sites};
@@ -106,7 +106,7 @@ impl Mutation {
 }
 
 /// All faults that the mutators know for the shipped config `name`.
-pub fn mutations(house: &House, name: &str, text: &str, vocabulary: &HashSet<String>) -> Vec<Mutation> {
+pub fn mutations(name: &str, text: &str, vocabulary: &HashSet<String>) -> Vec<Mutation> {
     let shipped = Shipped { name, text, sites: sites(text) };
     let mut all = typos_in_keys(&shipped, vocabulary);
     all.extend(typos_in_values(&shipped).into_iter().map(|typo| with_tables_of_line(&shipped, typo)));
@@ -115,7 +115,7 @@ pub fn mutations(house: &House, name: &str, text: &str, vocabulary: &HashSet<Str
     all.extend(missing_files(&shipped));
     all.extend(missing_plugins(&shipped));
     all.extend(shapes_that_do_not_fit(&shipped));
-    all.extend(checkpoints(house, &shipped));
+    all.extend(checkpoints(&shipped));
     all
 }
 
@@ -283,7 +283,7 @@ fn missing_plugins(shipped: &Shipped<'_>) -> Vec<Mutation> {
 }
 
 /// The file is of no such keys or of other shapes, or no weights; no key stands behind a misspelt prefix.
-fn checkpoints(house: &House, shipped: &Shipped<'_>) -> Vec<Mutation> {
+fn checkpoints(shipped: &Shipped<'_>) -> Vec<Mutation> {
     let mut all = Vec::new();
     let by_key: BTreeMap<&str, &Site> = shipped.sites.iter().map(|site| (site.key.as_str(), site)).collect();
     for site in &shipped.sites {
@@ -292,10 +292,8 @@ fn checkpoints(house: &House, shipped: &Shipped<'_>) -> Vec<Mutation> {
         let beside = |name: &str| by_key.contains_key(format!("{table}.{name}").as_str());
         match site.bare() {
             "weights" | "init_from" => {
-                let file = house.beside(shipped.name, "x").with_file_name(text.value());
                 let up = if shipped.name.contains('/') { "../../weights" } else { "../weights" };
                 let wider = twin(std::path::Path::new(text.value()));
-                assert!(file.parent().is_some());
                 for wrong in
                     [wider.display().to_string(), format!("{up}/other.safetensors"), format!("{up}/words.safetensors")]
                 {

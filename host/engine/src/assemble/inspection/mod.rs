@@ -111,7 +111,7 @@ impl<C: Fits> Project<C> {
             let views = batch.integers.get("num_views").copied().unwrap_or(1).max(1);
             (batch.frames_per_scene, views)
         });
-        self.refused_settings(&is_sound, frames, faults);
+        self.refused_settings(is_sound, frames, faults);
         if sections.into_iter().all(is_sound) && faults.is_empty_of(Area::Plugins) {
             C::misfits(self, batch.as_ref(), faults);
         }
