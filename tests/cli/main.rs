@@ -5,6 +5,7 @@ mod bad_input;
 mod checkpoint;
 mod conformance;
 mod config_and_plugins;
+mod config_faults;
 mod containment;
 mod data;
 mod demo;

@@ -37,8 +37,7 @@ impl Config {
         match self {
             Config::Show(args) => print!("{}", args.open(&[])?.resolved()?),
             Config::Check(args) => {
-                let project = args.open(&[])?;
-                project.source()?;
+                let project = args.inspect()?;
                 let used = project.plugin_refs().len();
                 println!(
                     "{}: fine; it names {used} plugin entries, and its data source can be read",

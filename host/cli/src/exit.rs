@@ -159,6 +159,8 @@ impl From<AssembleError> for Failure {
             AssembleError::Plugin(error) => error.into(),
             AssembleError::Component(error) => error.into(),
             AssembleError::Data(error) => error.into(),
+            AssembleError::DataAt(error) => Self::new(Exit::Data, error.to_string()),
+            AssembleError::PluginsAt(error) => Self::new(Exit::Plugin, error.to_string()),
             AssembleError::Given(error) => error.into(),
             AssembleError::TooShort(error) => Self::new(Exit::Data, error.to_string()),
             AssembleError::Checkpoint(error) => error.into(),

@@ -99,6 +99,14 @@ impl ConfigArgs {
         self.open_with(sets, Files::Needed)
     }
 
+    /// Reads the config and finds all that is wrong with it and with what it names; nothing of the model's size is allocated.
+    ///
+    /// # Errors
+    /// All of it.
+    pub fn inspect(&self) -> Result<AnyProject, Failure> {
+        Ok(AnyProject::inspect(&self.config, &self.sets, &self.plugins.plugin_dirs, &Environment::read())?)
+    }
+
     /// As [`ConfigArgs::open`], where files and folders that the config names are needed or may lack.
     ///
     /// # Errors

@@ -222,6 +222,13 @@ Tensor index_select(const Tensor &x, int64_t axis, const Tensor &index) {
   return at::empty(sizes, x.options());
 }
 
+Tensor reflection_pad2d(const Tensor &x, c10::SymIntArrayRef padding) {
+  auto sizes = x.sizes().vec();
+  sizes[x.dim() - 1] += (padding[0] + padding[1]).expect_int();
+  sizes[x.dim() - 2] += (padding[2] + padding[3]).expect_int();
+  return at::empty(sizes, x.options());
+}
+
 Tensor embedding_backward(const Tensor &grad, const Tensor &, c10::SymInt rows, c10::SymInt, bool) {
   return at::empty({rows.expect_int(), grad.size(-1)}, grad.options());
 }
@@ -267,6 +274,7 @@ void install() {
   meta.impl("scaled_dot_product_attention", &attention);
   meta.impl("index_select", &index_select);
   meta.impl("where.self", &where);
+  meta.impl("reflection_pad2d", &reflection_pad2d);
   meta.impl("embedding_dense_backward", &embedding_backward);
   library(c10::DispatchKey::AutogradMeta)->impl("scaled_dot_product_attention", &attention);
 }

@@ -88,16 +88,15 @@ impl Embedder<Tensor> for ByT5 {
     /// - input: texts, or token ids `[n, s]`, filled up with zeros
     /// - output: crossattn `[n, s, width]`
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let device = self.model.device(call);
         let ids = match inputs.tensor() {
-            Ok(ids) => ids.to_device(device),
+            Ok(ids) => ids.shallow_clone(),
             Err(_) => {
                 let texts = inputs.texts()?;
                 let rows: Vec<i64> = texts
                     .iter()
                     .flat_map(|text| row(&ids(text, self.max_length), self.max_length, PADDING).collect::<Vec<_>>())
                     .collect();
-                Tensor::from_slice(&rows).reshape([texts.len() as i64, self.max_length]).to_device(device)
+                Tensor::from_slice(&rows).reshape([texts.len() as i64, self.max_length])
             }
         };
         Ok(Outputs::to(Slot::Crossattn, self.model.forward(call, &ids)?))

@@ -93,14 +93,13 @@ impl Embedder<Tensor> for ClipT5 {
     /// - inputs: texts; or token ids `[n, s]` of CLIP, then those of T5
     /// - outputs: crossattn `[n, s, width]` of CLIP, then that of T5
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let device = self.clip.device(call);
         let given: Vec<&Input<'_>> = inputs.iter().collect();
         let (clip_ids, t5_ids) = match given[..] {
-            [clip, t5] => (clip.tensor()?.to_device(device), t5.tensor()?.to_device(device)),
+            [clip, t5] => (clip.tensor()?.shallow_clone(), t5.tensor()?.shallow_clone()),
             [_] => {
                 // One row of ids cannot be that of both vocabularies.
                 inputs.texts()?;
-                (self.clip_tokens.of(inputs, device)?, self.t5_tokens.of(inputs, device)?)
+                (self.clip_tokens.of(inputs)?, self.t5_tokens.of(inputs)?)
             }
             _ => return Err(Error::argument("wants texts, or the token ids of CLIP and those of T5")),
         };

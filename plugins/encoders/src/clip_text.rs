@@ -105,7 +105,7 @@ impl Embedder<Tensor> for ClipTextEmbedder {
     /// - outputs: crossattn `[n, s, width]`, or `[n, 1, width]` for the pooled layer; with `always_return_pooled`
     ///   vector `[n, width]`
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let ids = self.tokens.of(inputs, self.model.device(call))?;
+        let ids = self.tokens.of(inputs)?;
         let states = self.model.forward(call, &ids, self.hidden_block)?;
         let pooled = || states.last.as_ref().map(|last| self.model.pool(last, &ids));
         let context = match self.layer {

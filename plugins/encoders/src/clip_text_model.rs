@@ -1,11 +1,11 @@
 //! CLIP's text transformer as the transformers library writes it.
 
-use plugin_api::tch::Device;
 use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm, Linear, attention};
 use crate::named::named;
 use crate::open_clip_text2::at_positions;
+use crate::tokens::{beside, check_ids};
 use crate::tree::Tree;
 
 named! {
@@ -148,22 +148,18 @@ impl ClipTextModel {
         }
     }
 
-    /// Where the token ids of a call must be.
-    pub fn device(&self, call: &Call<'_>) -> Device {
-        call.param(self.token_embedding).device()
-    }
-
     /// # Shapes
     /// - `ids`: `[n, s]`, integers
     /// - results: `[n, s, width]`
     pub fn forward(&self, call: &Call<'_>, ids: &Tensor, hidden_block: Option<i64>) -> Result<States> {
-        crate::tokens::check_ids(ids, self.text.vocab_size, None)?;
+        check_ids(ids, self.text.vocab_size, None)?;
         let length = ids.size()[1];
         let most = self.text.context_length;
         if length > most {
             return Err(Error::argument(format!("{length} tokens are more than the model's {most}")));
         }
-        let mut x = Tensor::f_embedding(call.param(self.token_embedding), ids, -1, false, false)?;
+        let table = call.param(self.token_embedding);
+        let mut x = Tensor::f_embedding(table, &beside(ids, table), -1, false, false)?;
         x += call.param(self.position_embedding).narrow(0, 0, length);
         let mut hidden = (hidden_block == Some(0)).then(|| x.shallow_clone());
         for (i, block) in self.blocks.iter().enumerate() {
@@ -183,8 +179,9 @@ impl ClipTextModel {
     /// - `ids`: `[n, s]`
     /// - result: `[n, d]`
     pub fn pool(&self, last: &Tensor, ids: &Tensor) -> Tensor {
+        let ids = beside(ids, last);
         let ends = match self.text.eos_token_id {
-            2 => ids.shallow_clone(),
+            2 => ids,
             eos => ids.eq(eos).to_kind(Kind::Int64),
         };
         at_positions(last, &ends.argmax(-1, false))

@@ -183,7 +183,7 @@ impl FrameEncoder {
             Latent::Sample => {
                 let posterior = DiagonalGaussian::new(&encoded);
                 let noise = call.normal("posterior", &posterior.mode().size())?;
-                posterior.sample(&noise.to_device(encoded.device()).to_kind(encoded.kind()))
+                posterior.sample(&noise.type_as(&encoded))
             }
         })
     }

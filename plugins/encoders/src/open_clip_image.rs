@@ -158,7 +158,7 @@ pub fn drop_rows(call: &Call<'_>, purpose: &str, value: &Tensor, rate: f64) -> R
     let mut shape = vec![1; value.dim()];
     shape[0] = value.size()[0];
     let kept = call.normal(purpose, &shape)?.special_ndtr().ge(rate);
-    Ok(value * kept.to_device(value.device()).to_kind(value.kind()))
+    Ok(value * kept.type_as(value))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Embedder<Tensor> for OpenClipText {
     /// - input: texts, or token ids `[n, context_length]`, filled up with zeros
     /// - output: crossattn `[n, context_length, width]`, after the final norm
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let ids = self.tokens.of(inputs, self.tower.device(call))?;
+        let ids = self.tokens.of(inputs)?;
         let hidden = self.tower.forward(call, &ids)?.layer(self.layer)?;
         Ok(Outputs::to(Slot::Crossattn, self.tower.ln_final.forward(call, &hidden)?))
     }

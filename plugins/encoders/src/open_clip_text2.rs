@@ -5,7 +5,7 @@ use plugin_api::tch::prelude::*;
 use crate::named::one_of;
 use crate::open_clip_archs::Arch;
 use crate::open_clip_text_tower::{Layer, Text, TextTower};
-use crate::tokens::{TokenizerFile, Tokens};
+use crate::tokens::{TokenizerFile, Tokens, beside};
 use crate::tree::Tree;
 
 /// Texts become the tokens of a context and, if asked, a vector.
@@ -64,7 +64,7 @@ impl Embedder<Tensor> for OpenClipText2 {
     /// - input: texts, or token ids `[n, context_length]`, filled up with zeros
     /// - outputs: crossattn `[n, context_length, width]`; with `always_return_pooled` vector `[n, embed_dim]`
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let ids = self.tokens.of(inputs, self.tower.device(call))?;
+        let ids = self.tokens.of(inputs)?;
         let hidden = self.tower.forward(call, &ids)?;
         let context = hidden.layer(self.settings.layer)?;
         if self.settings.legacy {
@@ -74,7 +74,7 @@ impl Embedder<Tensor> for OpenClipText2 {
         let Some(projection) = self.text_projection else { return Ok(outputs) };
         let last = self.tower.ln_final.forward(call, &hidden.layer(Layer::Last)?)?;
         // The end token has the highest id.
-        let pooled = at_positions(&last, &ids.argmax(-1, false)).f_matmul(call.param(projection))?;
+        let pooled = at_positions(&last, &beside(&ids, &last).argmax(-1, false)).f_matmul(call.param(projection))?;
         Ok(outputs.and(Slot::Vector, pooled))
     }
 }

@@ -4,6 +4,7 @@ use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, LayerNorm};
 use crate::open_clip_blocks::{Block, EPS, Sizes};
+use crate::tokens::{beside, check_ids};
 use crate::tree::Tree;
 
 /// Sizes of a text tower, as in open_clip's model configs.
@@ -107,18 +108,14 @@ impl TextTower {
         }
     }
 
-    /// Where the token ids of a call must be.
-    pub fn device(&self, call: &Call<'_>) -> plugin_api::tch::Device {
-        call.param(self.token_embedding).device()
-    }
-
     /// # Shapes
     /// - `ids`: `[n, context_length]`, integers
     /// - results: `[n, context_length, width]`, before the final norm
     pub fn forward(&self, call: &Call<'_>, ids: &Tensor) -> Result<Hidden> {
         let Text { context_length, vocab_size, layers, .. } = self.text;
-        crate::tokens::check_ids(ids, vocab_size, Some(context_length))?;
-        let x = Tensor::f_embedding(call.param(self.token_embedding), ids, -1, false, false)?;
+        check_ids(ids, vocab_size, Some(context_length))?;
+        let table = call.param(self.token_embedding);
+        let x = Tensor::f_embedding(table, &beside(ids, table), -1, false, false)?;
         let mut x = x + call.param(self.positional_embedding);
         let mut penultimate = None;
         for (i, block) in self.blocks.iter().enumerate() {

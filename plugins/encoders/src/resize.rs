@@ -22,9 +22,7 @@ pub fn preprocess(images: &Tensor, antialias: bool) -> Result<Tensor> {
         return Err(Error::argument(format!("wants images of shape [n, 3, h, w], got {size:?}")));
     }
     let resized = resize(images, [IMAGE_SIZE; 2], antialias)?;
-    let by_channel = |values: &[f32]| {
-        Tensor::from_slice(values).to_device(images.device()).to_kind(images.kind()).reshape([1, 3, 1, 1])
-    };
+    let by_channel = |values: &[f32]| Tensor::from_slice(values).type_as(images).reshape([1, 3, 1, 1]);
     Ok(((resized + 1.0) / 2.0 - by_channel(&MEAN)) / by_channel(&STD))
 }
 
@@ -59,7 +57,7 @@ fn blur(images: &Tensor, axis: usize, factor: f64) -> Result<Tensor> {
     if size[axis] <= reach {
         return Err(Error::argument(format!("images of shape {size:?} are too small to be blurred by {taps} pixels")));
     }
-    let distances = Tensor::arange_start(-reach, reach + 1, (images.kind(), images.device()));
+    let distances = Tensor::from_slice(&(-reach..=reach).collect::<Vec<_>>()).type_as(images);
     let weights = (distances.square() * (-0.5 / (sigma * sigma))).exp();
     let weights = &weights / weights.sum(images.kind());
     let (padding, kernel): ([i64; 4], [i64; 4]) = match axis {

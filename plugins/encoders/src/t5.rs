@@ -77,7 +77,7 @@ impl Embedder<Tensor> for T5 {
     /// - input: texts, or token ids `[n, s]`, filled up with zeros
     /// - output: crossattn `[n, s, width]`
     fn forward(&self, call: &Call<'_>, inputs: &Inputs<'_>) -> Result<Outputs> {
-        let ids = self.tokens.of(inputs, self.model.device(call))?;
+        let ids = self.tokens.of(inputs)?;
         Ok(Outputs::to(Slot::Crossattn, self.model.forward(call, &ids)?))
     }
 }

@@ -1,9 +1,9 @@
 //! T5's encoder as the transformers library writes it.
 
-use plugin_api::tch::Device;
 use plugin_api::tch::prelude::*;
 
 use crate::layers::{Activation, Attend, Linear, RmsNorm, attention};
+use crate::tokens::{beside, check_ids};
 use crate::tree::Tree;
 
 /// The feed-forward network of a block.
@@ -143,19 +143,15 @@ impl T5Encoder {
         Self { shared, relative_attention_bias, blocks, final_layer_norm, sizes }
     }
 
-    /// Where the token ids of a call must be.
-    pub fn device(&self, call: &Call<'_>) -> Device {
-        call.param(self.shared).device()
-    }
-
     /// Every token attends to every other, also to those that fill a text up.
     ///
     /// # Shapes
     /// - `ids`: `[n, s]`, integers
     /// - result: `[n, s, width]`
     pub fn forward(&self, call: &Call<'_>, ids: &Tensor) -> Result<Tensor> {
-        crate::tokens::check_ids(ids, self.sizes.vocab_size, None)?;
-        let mut x = Tensor::f_embedding(call.param(self.shared), ids, -1, false, false)?;
+        check_ids(ids, self.sizes.vocab_size, None)?;
+        let table = call.param(self.shared);
+        let mut x = Tensor::f_embedding(table, &beside(ids, table), -1, false, false)?;
         let bias = self.bias(call, ids.size()[1])?.to_kind(x.kind());
         for block in &self.blocks {
             x = block.forward(call, &x, &bias, self.sizes.heads)?;
@@ -174,8 +170,8 @@ impl T5Encoder {
             .flat_map(|query| positions.clone().map(move |key| key - query))
             .map(|distance| bucket(distance, self.sizes.num_buckets, self.sizes.max_distance))
             .collect();
-        let buckets = Tensor::from_slice(&buckets).reshape([length, length]).to_device(self.device(call));
-        let bias = Tensor::f_embedding(call.param(table), &buckets, -1, false, false)?; // [s, s, k]
+        let (buckets, table) = (Tensor::from_slice(&buckets).reshape([length, length]), call.param(table));
+        let bias = Tensor::f_embedding(table, &beside(&buckets, table), -1, false, false)?; // [s, s, k]
         Ok(bias.permute([2, 0, 1]).unsqueeze(0))
     }
 }

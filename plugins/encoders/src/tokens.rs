@@ -1,7 +1,6 @@
 //! Texts to token ids.
 
 use plugin_api::config::{Bounds, Setting, Value};
-use plugin_api::tch::Device;
 use plugin_api::tch::prelude::*;
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -49,10 +48,10 @@ impl Tokens {
     ///
     /// # Shapes
     /// - input: texts, or integers `[n, s]`
-    /// - result: `[n, s]`, where `s` is `length` for texts
-    pub fn of(&self, inputs: &Inputs<'_>, device: Device) -> Result<Tensor> {
+    /// - result: `[n, s]`, where `s` is `length` for texts; those of texts are on the CPU
+    pub fn of(&self, inputs: &Inputs<'_>) -> Result<Tensor> {
         if let Ok(ids) = inputs.tensor() {
-            return Ok(ids.to_device(device));
+            return Ok(ids.shallow_clone());
         }
         let texts = inputs.texts()?;
         let Some(tokenizer) = &self.tokenizer else {
@@ -64,7 +63,7 @@ impl Tokens {
             let encoding = encoding.map_err(|error| Error::argument(format!("{text:?} has no tokens: {error}")))?;
             ids.extend(row(encoding.get_ids(), self.length, self.pad));
         }
-        Ok(Tensor::from_slice(&ids).reshape([texts.len() as i64, self.length]).to_device(device))
+        Ok(Tensor::from_slice(&ids).reshape([texts.len() as i64, self.length]))
     }
 }
 
@@ -80,6 +79,12 @@ fn open(path: &str, length: i64) -> std::result::Result<Tokenizer, tokenizers::E
 /// `ids` filled with `pad` up to `length`.
 pub fn row(ids: &[u32], length: i64, pad: u32) -> impl Iterator<Item = i64> + '_ {
     ids.iter().copied().chain(std::iter::repeat(pad)).take(length as usize).map(i64::from)
+}
+
+/// `ids` where `like` is, which may be where tensors have shapes and no values.
+pub fn beside(ids: &Tensor, like: &Tensor) -> Tensor {
+    // A device without values has no name in tch, but its tensors can be imitated.
+    ids.type_as(&like.narrow(0, 0, 0).to_kind(ids.kind()))
 }
 
 /// Refuses ids that are none: on a GPU an id out of range would end the process instead of returning an error.

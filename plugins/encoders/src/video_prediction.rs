@@ -117,8 +117,8 @@ impl Embedder<Tensor> for VideoPrediction {
         let sigmas = self.sigmas(call)?;
         let noised = match &sigmas {
             Some(sigmas) => {
-                let noise = call.normal("noise", &frames.size())?.to_device(frames.device()).to_kind(frames.kind());
-                let per_frame = repeat(sigmas, n_cond_frames).to_device(frames.device()).to_kind(frames.kind());
+                let noise = call.normal("noise", &frames.size())?.type_as(frames);
+                let per_frame = repeat(sigmas, n_cond_frames).type_as(frames);
                 frames + noise * per_frame.reshape([-1, 1, 1, 1])
             }
             None => frames.shallow_clone(),
@@ -131,7 +131,7 @@ impl Embedder<Tensor> for VideoPrediction {
         };
         let outputs = Outputs::to(Slot::Concat, repeat(&(latents * scale_factor), copies)); // [b, ...] -> [b*t, ...]
         let (Some(dim), Some(sigmas)) = (sigma_dim, sigmas) else { return Ok(outputs) };
-        let embedded = timestep_embedding(&sigmas.to_device(frames.device()), dim, 10000.0);
+        let embedded = timestep_embedding(&sigmas.type_as(&frames.to_kind(Kind::Float)), dim, 10000.0);
         Ok(outputs.and(Slot::Vector, repeat(&embedded, copies * n_cond_frames)))
     }
 }

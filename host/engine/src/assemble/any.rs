@@ -48,6 +48,22 @@ impl AnyProject {
         })
     }
 
+    /// As [`Project::inspect`], for a config of either kind.
+    ///
+    /// # Errors
+    /// As [`Project::inspect`].
+    pub fn inspect(
+        path: &Path,
+        sets: &[String],
+        plugin_dirs: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Self, AssembleError> {
+        Ok(match kind_of_run(path, sets)? {
+            KindOfRun::Diffusion => Self::Diffusion(Box::new(Project::inspect(path, sets, plugin_dirs, env)?)),
+            KindOfRun::Autoencoder => Self::Autoencoder(Box::new(Project::inspect(path, sets, plugin_dirs, env)?)),
+        })
+    }
+
     /// As [`Project::source`].
     ///
     /// # Errors

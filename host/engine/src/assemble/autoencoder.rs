@@ -20,13 +20,13 @@ use crate::trainer::{
 use crate::weights::Named;
 
 /// Where the tensors of an autoencoder's loss stand among a checkpoint's keys.
-const LOSS_PREFIX: &str = "loss.";
+pub(super) const LOSS_PREFIX: &str = "loss.";
 
 /// Where those of its adversary stand.
 const DISCRIMINATOR_PREFIX: &str = "loss.discriminator.";
 
 /// The part that every published autoencoder has.
-const DECODER_PREFIX: &str = "decoder.";
+pub(super) const DECODER_PREFIX: &str = "decoder.";
 
 /// What is trained, and its tensors.
 pub(super) struct BuiltAutoencoder {

@@ -1,23 +1,34 @@
 //! What can only be said with plugins and data at hand: names, settings, batch entries, sizes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::conditioner::{Conditions, Slot};
 use crate::config::{Loaded, NetworkConfig, Problem, RunKind};
 use crate::data::Batch;
-use crate::plugin::Registry;
+use crate::plugin::{PluginError, Registry};
 
 /// All that is wrong with the plugins a config names, without executing anything of theirs. Where nothing is, their
 /// settings' defaults are written into the config.
 pub fn check_plugins<C: RunKind>(loaded: &mut Loaded<C>, registry: &Registry) -> Vec<Problem> {
     let named: Vec<_> =
         loaded.config.plugin_refs().into_iter().map(|used| (used.pointer, used.kind, used.name.to_owned())).collect();
-    let mut problems = Vec::new();
+    let (mut problems, mut lacks) = (Vec::new(), false);
     for (pointer, kind, name) in named {
         match registry.find(kind, &name) {
             Ok(entry) => problems.extend(loaded.check_plugin(&pointer, entry.schema())),
-            Err(error) => problems.push(loaded.problem(&format!("{pointer}/plugin"), error.to_string(), error.help())),
+            Err(error) => {
+                lacks |= matches!(error, PluginError::NotFound { .. });
+                problems.push(loaded.problem(&format!("{pointer}/plugin"), error.to_string(), error.help()));
+            }
         }
+    }
+    // A directory that is not there is no fault by itself: plugins may be in another.
+    let dirs = loaded.config.plugins().dirs.iter().enumerate();
+    for (i, dir) in dirs.filter(|(_, dir)| lacks && !dir.is_dir()) {
+        let help =
+            "`cargo xtask plugins` builds the bundled plugins; relative paths start at the file that writes them";
+        let message = format!("there is no folder {}, and plugins are missing", dir.display());
+        problems.push(loaded.problem(&format!("/plugins/dirs/{i}"), message, help));
     }
     problems
 }
@@ -98,8 +109,38 @@ fn check_views(loaded: &Loaded, conditions: &Conditions) -> Vec<Problem> {
     problems
 }
 
-/// Settings of the network that do not fit its latents and conditions.
-pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) -> Vec<Problem> {
+/// Embedders that are told of other numbers of frames than a scene of the data has in the entry that they read.
+pub fn check_frames(loaded: &Loaded, batch: &Batch) -> Vec<Problem> {
+    let scenes = batch.num_scenes().max(1);
+    let embedders = loaded.config.model.embedders.iter().enumerate();
+    let wrong = embedders.filter_map(|(i, used)| {
+        let told = used.params.get("n_cond_frames")?.as_i64()?;
+        let (key, entry) = used.keys().find_map(|key| Some((key, batch.tensors.get(key)?)))?;
+        let has = entry.size().first()? / scenes;
+        if told == has {
+            return None;
+        }
+        let message = format!("is {told}, but a scene has {has} frames of `{key}`");
+        Some(loaded.problem(&format!("/model/embedders/{i}/n_cond_frames"), message, format!("write {has}")))
+    });
+    wrong.collect()
+}
+
+/// Settings of the network that do not fit its latents and conditions. `parts` says which embedders the conditions are of, each
+/// with the width of its own; where that is not known, they are not named.
+pub fn check_widths(
+    loaded: &Loaded,
+    latent: [i64; 3],
+    conditions: &Conditions,
+    parts: &BTreeMap<Slot, Vec<(usize, i64)>>,
+) -> Vec<Problem> {
+    let of = |slot: Slot| match parts.get(&slot).map_or(&[][..], Vec::as_slice) {
+        [] => String::new(),
+        parts => {
+            let parts: Vec<String> = parts.iter().map(|(i, width)| format!("{width} of model.embedders.{i}")).collect();
+            format!(" ({})", parts.join(", "))
+        }
+    };
     let widths = widths(&loaded.config.model.network);
     let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
     let concat = width(Slot::Concat).unwrap_or(0);
@@ -116,14 +157,20 @@ pub fn check_widths(loaded: &Loaded, latent: [i64; 3], conditions: &Conditions) 
             problems.push(loaded.problem(&format!("/model/network/{key}"), message, format!("set it to {needs}")));
         }
     };
-    let because = format!("the latents have {} channels and the concatenated conditions {concat}", latent[0]);
+    let because =
+        format!("the latents have {} channels and the concatenated conditions {concat}{}", latent[0], of(Slot::Concat));
     differ("in_channels", widths.in_channels, latent[0] + concat, because);
     differ("out_channels", widths.out_channels, latent[0], format!("the latents have {} channels", latent[0]));
     if let (Some(has), Some(needs)) = (widths.vector, width(Slot::Vector)) {
-        differ("adm_in_channels", has, needs, format!("the embedders give a vector of {needs}"));
+        differ("adm_in_channels", has, needs, format!("the embedders give a vector of {needs}{}", of(Slot::Vector)));
     }
     if let (Some(has), Some(needs)) = (widths.context, width(Slot::Crossattn)) {
-        differ("context_dim", has, needs, format!("the embedders give a context of width {needs}"));
+        differ(
+            "context_dim",
+            has,
+            needs,
+            format!("the embedders give a context of width {needs}{}", of(Slot::Crossattn)),
+        );
     }
     problems
 }

@@ -1,5 +1,6 @@
 //! A diffusion model's config to a trainer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tch::Device;
@@ -14,10 +15,9 @@ use super::weights_file::lpips;
 use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
 use crate::cache::Store;
 use crate::conditioner::Pass;
-use crate::config::{Distance, PluginKind, Problems, RunConfig, ValidationConfig};
+use crate::config::{Distance, Problems, RunConfig, ValidationConfig};
 use crate::data::{self, Loader, Source};
 use crate::diffusion::{Loss, LossWeighting, RowDistance, Sampling};
-use crate::plugin::TorchLink;
 use crate::trainer::{
     DiffusionObjective, Ema, Preview, Rates, Scoring, TrainState, Trainer, Validation, mean_pictures,
 };
@@ -42,12 +42,8 @@ impl Project<RunConfig> {
                 return Err(Problems(vec![self.loaded.problem("/loss/lpips", "is missing", help)]).into());
             }
         };
-        let weighting = self.registry.weighting(&loss.weighting)?;
-        // One with a libtorch of its own may want values.
-        let found = self.registry.find(PluginKind::Weighting, &loss.weighting.plugin);
-        if found.is_ok_and(|entry| *entry.plugin().torch() == TorchLink::None) {
-            try_weighting(&weighting)?;
-        }
+        let mut weighting = self.registry.weighting(&loss.weighting)?;
+        try_weighting(&mut weighting, &loss.weighting.plugin, &self.registry)?;
         Ok(Loss {
             distance,
             sigma_per: loss.sigma_per,
@@ -207,7 +203,8 @@ impl Project<RunConfig> {
                 Problems(vec![self.loaded.problem("/model/input_key", message, "name an entry of images")]).into()
             );
         };
-        let problems = check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions);
+        let problems =
+            check_widths(&self.loaded, model.first_stage.latent_shape([c, h, w]), &conditions, &BTreeMap::new());
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems).into()) }
     }
 }

@@ -61,7 +61,7 @@ impl Project<RunConfig> {
 }
 
 /// A batch of the same shapes.
-fn without_values(batch: &Batch) -> Result<Batch, ComponentError> {
+pub(super) fn without_values(batch: &Batch) -> Result<Batch, ComponentError> {
     let tensors = batch.tensors.iter().map(|(key, value)| Ok((key.clone(), meta(&value.size(), value.kind())?)));
     Ok(Batch {
         tensors: tensors.collect::<Result<_, ComponentError>>()?,
@@ -72,6 +72,6 @@ fn without_values(batch: &Batch) -> Result<Batch, ComponentError> {
     })
 }
 
-fn meta(shape: &[i64], kind: Kind) -> Result<Tensor, ComponentError> {
+pub(super) fn meta(shape: &[i64], kind: Kind) -> Result<Tensor, ComponentError> {
     empty_meta(shape, kind).map_err(of_libtorch)
 }

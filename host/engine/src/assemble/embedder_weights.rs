@@ -9,8 +9,8 @@ use tch::Tensor;
 
 use super::AssembleError;
 use super::weights_file::read_weights;
-use crate::config::{EmbedderConfig, Loaded, Problem, Problems};
-use crate::weights::{Named, other_prefix};
+use crate::config::{EmbedderConfig, Loaded, Problem, Problems, RunKind};
+use crate::weights::{Named, Shaped, other_prefix};
 
 /// Copies into `have` (all tensors of the model, by checkpoint key) what the embedders' files hold.
 ///
@@ -33,7 +33,7 @@ pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), Asse
         let given: HashMap<&str, &Tensor> = given.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         match matched(used, &own, &given) {
             Ok(pairs) => copies.extend(pairs),
-            Err(message) => problems.push(problem(loaded, i, path, &message)),
+            Err(message) => problems.push(problem(loaded, &format!("/model/embedders/{i}/weights"), path, &message)),
         }
     }
     if !problems.is_empty() {
@@ -46,9 +46,10 @@ pub(super) fn load_embedders(loaded: &Loaded, have: &[Named]) -> Result<(), Asse
     Ok(())
 }
 
-fn problem(loaded: &Loaded, i: usize, path: &Path, message: &str) -> Problem {
+/// A file that is named at `pointer` and does not fit its embedder.
+pub(super) fn problem<C: RunKind>(loaded: &Loaded<C>, pointer: &str, path: &Path, message: &str) -> Problem {
     let help = "name the embedder's own weights; `weights_prefix` and `weights_at` say where their keys differ";
-    loaded.problem(&format!("/model/embedders/{i}/weights"), format!("{}: {message}", path.display()), help)
+    loaded.problem(pointer, format!("{}: {message}", path.display()), help)
 }
 
 /// Most keys that a message lists.
@@ -60,38 +61,49 @@ fn matched(
     own: &[(&str, &Tensor)],
     given: &HashMap<&str, &Tensor>,
 ) -> Result<Vec<(Tensor, Tensor)>, String> {
+    let shapes: Vec<Shaped> = own.iter().map(|(key, tensor)| ((*key).to_owned(), tensor.size())).collect();
+    let given_shapes = given.iter().map(|(key, value)| (*key, value.size())).collect();
+    let names = names_in_file(used, &shapes, &given_shapes).map_err(|(_, message)| message)?;
+    let values = names.iter().filter_map(|name| given.get(name.as_str()));
+    Ok(own.iter().zip(values).map(|((_, own), value)| (own.shallow_clone(), value.shallow_clone())).collect())
+}
+
+/// What the embedder's parameters `own` are called in a file of the keys and shapes `given`; or which of the embedder's
+/// settings is wrong about the file, and why.
+pub(super) fn names_in_file(
+    used: &EmbedderConfig,
+    own: &[Shaped],
+    given: &HashMap<&str, Vec<i64>>,
+) -> Result<Vec<String>, (&'static str, String)> {
     if own.is_empty() {
-        return Err(format!("the embedder `{}` has no parameters to start from it", used.plugin));
+        return Err(("weights", format!("the embedder `{}` has no parameters to start from it", used.plugin)));
     }
-    let (mut pairs, mut wrong) = (Vec::new(), Vec::new());
-    for (key, parameter) in own {
+    let (mut names, mut wrong) = (Vec::new(), Vec::new());
+    for (key, shape) in own {
         let Some(rest) = key.strip_prefix(used.weights_at.as_str()) else {
-            return Err(format!("the parameter `{key}` does not begin with `weights_at`, {:?}", used.weights_at));
+            let message = format!("the parameter `{key}` does not begin with `weights_at`, {:?}", used.weights_at);
+            return Err(("weights_at", message));
         };
         let name = format!("{}{rest}", used.weights_prefix);
         match given.get(name.as_str()) {
-            Some(value) if value.size() == parameter.size() => {
-                pairs.push((parameter.shallow_clone(), value.shallow_clone()));
-            }
-            Some(value) => {
-                wrong.push(format!("`{name}` is {:?} there, the parameter {:?}", value.size(), parameter.size()));
-            }
+            Some(given) if given == shape => {}
+            Some(given) => wrong.push(format!("`{name}` is {given:?} there, the parameter {shape:?}")),
             None => wrong.push(format!("it has no key `{name}`")),
         }
+        names.push(name);
     }
     if wrong.is_empty() {
-        return Ok(pairs);
+        return Ok(names);
     }
-    let names = own.iter().filter_map(|(key, _)| key.strip_prefix(used.weights_at.as_str()));
-    let names: Vec<String> = names.map(|rest| format!("{}{rest}", used.weights_prefix)).collect();
     let elsewhere = other_prefix(&used.weights_prefix, names.iter().map(String::as_str), given.keys().copied());
     if let Some(found) = elsewhere {
-        return Err(format!("its keys stand behind {found:?}, not behind {:?}", used.weights_prefix));
+        let message = format!("its keys stand behind {found:?}, not behind {:?}", used.weights_prefix);
+        return Err(("weights_prefix", message));
     }
     let more = wrong.len().saturating_sub(LISTED_MAX);
     wrong.truncate(LISTED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Err(format!("{}{more}", wrong.join("; ")))
+    Err(("weights", format!("{}{more}", wrong.join("; "))))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod embedder_weights;
 mod evaluate;
 mod first_stage;
 mod given;
+mod inspection;
 mod lora;
 mod model;
 mod patterns;
@@ -26,10 +27,11 @@ mod weights_file;
 
 pub use activations::Activations;
 pub use any::AnyProject;
-pub use check::{check_entries, check_plugins, check_widths};
+pub use check::{check_entries, check_frames, check_plugins, check_widths};
 pub use device::device;
 pub use evaluate::{EvaluateSettings, Evaluation, evaluate};
 pub use given::{GivenScene, GivenValues, GivenVideo};
+pub use inspection::Fits;
 pub use model::{Built, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, build_model};
 pub use plan::{Plan, PlannedPart};
 pub use project::{Project, Start, plugins, schema};
@@ -62,6 +64,12 @@ pub enum AssembleError {
     /// The data cannot be opened.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The data cannot be read, and nothing else is wrong.
+    #[error(transparent)]
+    DataAt(Problems),
+    /// Plugins cannot be found, and nothing else is wrong.
+    #[error(transparent)]
+    PluginsAt(Problems),
     /// What is to be sampled from cannot be.
     #[error(transparent)]
     Given(#[from] GivenError),

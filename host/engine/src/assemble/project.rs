@@ -77,7 +77,7 @@ impl<C: RunKind> Project<C> {
         env: &Environment,
     ) -> Result<Self, AssembleError> {
         let mut found = None;
-        let loaded = load_with(path, sets, files, |loaded: &mut Loaded<C>| {
+        let loaded = load_with(path, sets, files, |loaded: &mut Loaded<C>, _| {
             let search = SearchPath::new(&loaded.config.plugins().dirs, plugin_dirs, env);
             match Registry::discover(&search, &loaded.config.plugins().require) {
                 Ok(registry) => {

@@ -5,8 +5,10 @@ use tch::{Kind, Tensor};
 
 use super::activations::of_libtorch;
 use super::{AssembleError, Built, Place};
+use crate::config::PluginKind;
 use crate::diffusion::LossWeighting;
 use crate::error::{ComponentError, ErrorCode};
+use crate::plugin::{Registry, TorchLink};
 
 /// Where a weighting's tensors stand among a checkpoint's keys.
 pub const WEIGHTING_PREFIX: &str = "loss.weighting.";
@@ -37,12 +39,25 @@ pub(super) fn own_weighting(
     Ok(())
 }
 
-/// Calls a weighting with tensors that have no values, so that what does not fit is told before the model is built.
+/// Asks a weighting once, one over tensors with tensors that have no values, so that what does not fit is told before the
+/// model is built.
 ///
 /// # Errors
 /// When it fails.
-pub(super) fn try_weighting(weighting: &LossWeighting) -> Result<(), ComponentError> {
-    let LossWeighting::Tensor { weighting, .. } = weighting else { return Ok(()) };
+pub(super) fn try_weighting(
+    weighting: &mut LossWeighting,
+    plugin: &str,
+    registry: &Registry,
+) -> Result<(), ComponentError> {
+    let weighting = match weighting {
+        LossWeighting::Scalar(weighting) => return weighting.weights(&[1.0]).map(drop),
+        LossWeighting::Tensor { weighting, .. } => weighting,
+    };
+    // One with a libtorch of its own may want values.
+    let found = registry.find(PluginKind::Weighting, plugin);
+    if !found.is_ok_and(|entry| *entry.plugin().torch() == TorchLink::None) {
+        return Ok(());
+    }
     let meta = |shape: &[i64]| empty_meta(shape, Kind::Float).map_err(of_libtorch);
     let params: Vec<Tensor> = weighting.params().iter().map(|decl| meta(&decl.shape)).collect::<Result<_, _>>()?;
     match weighting.weigh(&meta(&[TRIED_ROWS])?, &params, false) {

@@ -97,6 +97,11 @@ impl Conditioner {
         &self.uses
     }
 
+    /// The embedders, given away.
+    pub fn into_uses(self) -> Vec<EmbedderUse> {
+        self.uses
+    }
+
     /// Embeds a batch.
     ///
     /// Embeddings go to the slot they name, or that of their rank; those of one slot are concatenated in the order

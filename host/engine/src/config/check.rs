@@ -99,8 +99,11 @@ pub(super) fn of_diffusion(config: &Value) -> Vec<Finding> {
             large_enough("/loss/lpips", &source.settings, &mut found);
         }
     }
-    if let (Some(model), Some(sampling)) = (&model, section::<SamplingConfig>(config, "sampling")) {
-        diffusion::force_uc_zero(model, &sampling, &mut found);
+    if let Some(sampling) = section::<SamplingConfig>(config, "sampling") {
+        diffusion::additional_cond_keys(&sampling, &mut found);
+        if let Some(model) = &model {
+            diffusion::force_uc_zero(model, &sampling, &mut found);
+        }
     }
     found
 }

@@ -1,5 +1,6 @@
 //! TOML text as a tree whose every key and value knows the place it was written at.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -119,8 +120,8 @@ pub(super) fn dotted(at: &[String]) -> String {
     segments.join(".")
 }
 
-/// Reads a whole file's text; syntax errors and refused values go to `problems`.
-pub(super) fn parse_document(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Node {
+/// Reads a whole file's text; syntax errors and refused values go to `problems`. None where it is not TOML.
+pub(super) fn parse_document(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in &errors {
         let problem = syntax_problem(source, error);
@@ -130,7 +131,39 @@ pub(super) fn parse_document(source: &Arc<Source>, problems: &mut Vec<Problem>) 
         }
     }
     let mut reader = Reader { source, at: Vec::new(), problems };
-    reader.table(table.span(), table.get_ref())
+    let root = reader.table(table.span(), table.get_ref());
+    errors.is_empty().then_some(root)
+}
+
+/// The setting that is written at a place of a text that is not TOML: the last key before it, below the last header.
+fn key_at(text: &str, at: usize) -> Vec<String> {
+    let (mut table, mut key) = (Vec::new(), Vec::new());
+    let mut counts: HashMap<Vec<String>, usize> = HashMap::new();
+    let end = text[at..].find('\n').map_or(text.len(), |line| at + line);
+    for line in text[..end].lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            let (header, is_array) = header.strip_prefix('[').map_or((header, false), |header| (header, true));
+            table = segments(header.split(']').next().unwrap_or_default());
+            key.clear();
+            if is_array {
+                let count = counts.entry(table.clone()).or_default();
+                table.push(count.to_string());
+                *count += 1;
+            }
+        } else if let Some((name, _)) = line.split_once('=')
+            && let name = segments(name)
+            && !name.is_empty()
+        {
+            key = name;
+        }
+    }
+    [table, key].concat()
+}
+
+/// The segments of a key; none where it is no key.
+fn segments(key: &str) -> Vec<String> {
+    let parsed = toml_edit::Key::parse(key.trim()).unwrap_or_default();
+    parsed.iter().map(|segment| segment.get().to_owned()).collect()
 }
 
 /// Reads the value of a `--set` of the key `at`: a TOML value, or a bare word that becomes a string.
@@ -215,10 +248,11 @@ impl Reader<'_> {
 fn syntax_problem(source: &Arc<Source>, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let message = error.message();
+    let at = key_at(&source.text, span.start.min(source.text.len()));
     let rest = source.text.get(span.start..).unwrap_or("");
     let (message, _) = message.split_once(", expected literal string").unwrap_or((message, ""));
     if message.contains("must be quoted") && rest.lines().next().is_none_or(|line| line.trim().is_empty()) {
-        return Origin::new(source, &span).problem(&[], "not TOML: there is no value", "write a value after the `=`");
+        return Origin::new(source, &span).problem(&at, "not TOML: there is no value", "write a value after the `=`");
     }
     let help = if message.contains("duplicate key") {
         "remove one of the two; a table may be opened once"
@@ -227,5 +261,5 @@ fn syntax_problem(source: &Arc<Source>, error: &toml::de::Error) -> Problem {
     } else {
         "write `key = value`, `[table]` or `[[array of tables]]`, each on a line of its own; texts in quotes"
     };
-    Origin::new(source, &span).problem(&[], format!("not TOML: {message}"), help)
+    Origin::new(source, &span).problem(&at, format!("not TOML: {message}"), help)
 }

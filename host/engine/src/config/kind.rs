@@ -8,7 +8,8 @@ use super::check::{self, Finding};
 use super::components::PluginRef;
 use super::schema::{AUTOENCODER_RUN_SCHEMA, RUN_SCHEMA};
 use super::{
-    AutoencoderRunConfig, DataConfig, DenoiserConfig, OptimizerConfig, PluginKind, PluginsConfig, RunConfig, RunSection,
+    AutoencoderRunConfig, DataConfig, DenoiserConfig, OptimizerConfig, PluginKind, PluginsConfig, RunConfig,
+    RunSection, SourceConfig,
 };
 
 /// The table that only configs of autoencoders have.
@@ -39,6 +40,9 @@ pub trait RunKind: Clone + Serialize + DeserializeOwned {
 
     /// Where batches come from.
     fn data(&self) -> &DataConfig;
+
+    /// Where scenes of validation come from, if they are others.
+    fn held_out(&self) -> Option<&SourceConfig>;
 }
 
 /// A kind of run, by what its config holds.
@@ -110,6 +114,10 @@ impl RunKind for RunConfig {
     fn data(&self) -> &DataConfig {
         &self.data
     }
+
+    fn held_out(&self) -> Option<&SourceConfig> {
+        self.validation.as_ref()?.source.as_ref()
+    }
 }
 
 impl RunKind for AutoencoderRunConfig {
@@ -143,6 +151,10 @@ impl RunKind for AutoencoderRunConfig {
 
     fn data(&self) -> &DataConfig {
         &self.data
+    }
+
+    fn held_out(&self) -> Option<&SourceConfig> {
+        self.validation.as_ref()?.source.as_ref()
     }
 }
 

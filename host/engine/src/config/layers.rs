@@ -54,12 +54,8 @@ fn file(path: &Path, text: String, stack: &mut Vec<PathBuf>, problems: &mut Vec<
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir = canonical.parent().unwrap_or(Path::new("/")).to_owned();
     let source = Arc::new(Source { file: Some(path.to_owned()), dir, text });
-    let known = problems.len();
-    let mut root = parse_document(&source, problems);
     // A file that does not parse says nothing about what it lacks.
-    if problems[known..].iter().any(|problem| problem.key.is_empty()) {
-        return None;
-    }
+    let mut root = parse_document(&source, problems)?;
     stack.push(canonical);
     let bases = bases(&mut root, path, stack, problems);
     stack.pop();

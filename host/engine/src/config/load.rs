@@ -9,6 +9,7 @@ use super::document::Node;
 use super::kind::AUTOENCODER;
 use super::paths::Files;
 use super::problem::{Problem, Problems};
+use super::repair::repaired;
 use super::schema::{PATH_MARK, plugin_tables};
 use super::{KindOfRun, RunConfig, RunKind, layers, shape};
 
@@ -31,11 +32,11 @@ pub struct Loaded<C = RunConfig> {
 /// All faults at once: of syntax, names, types and ranges, of settings that do not fit each other, and of files that
 /// should be there. Settings of plugins are not checked here but by [`Loaded::check_plugin`].
 pub fn load<C: RunKind>(path: &Path, sets: &[String]) -> Result<Loaded<C>, Problems> {
-    load_with(path, sets, Files::Needed, |_| Vec::new())
+    load_with(path, sets, Files::Needed, |_, _| Vec::new())
 }
 
 /// As [`load`], where files are needed or may lack, with the checks of `more` on top, so that a person sees their findings
-/// beside the others. They are made whenever the config can be read, also where it has faults.
+/// beside the others. They are made also where the config has faults, which they are told of: what stands there then means nothing.
 ///
 /// # Errors
 /// As [`load`], and what `more` finds.
@@ -43,7 +44,7 @@ pub fn load_with<C: RunKind>(
     path: &Path,
     sets: &[String],
     files: Files,
-    more: impl FnOnce(&mut Loaded<C>) -> Vec<Problem>,
+    more: impl FnOnce(&mut Loaded<C>, &[Problem]) -> Vec<Problem>,
 ) -> Result<Loaded<C>, Problems> {
     let mut problems = Vec::new();
     let Some(root) = layers::read(path, sets, &mut problems) else {
@@ -58,10 +59,16 @@ pub fn load_with<C: RunKind>(
             problems.push(problem);
         }
     }
-    let loaded = match serde_json::from_value(value) {
+    let read = serde_json::from_value(value.clone());
+    let read = read.or_else(|error| match problems.is_empty() {
+        true => Err(error),
+        false => serde_json::from_value(repaired(value, C::schema(), &problems)),
+    });
+    let loaded = match read {
         Ok(config) => {
             let mut loaded = Loaded { config, root, files };
-            problems.extend(more(&mut loaded));
+            let found = more(&mut loaded, &problems);
+            problems.extend(found);
             Some(loaded)
         }
         // The schema is made from the types, so this adds nothing to what the walk has found.
@@ -200,7 +207,7 @@ fn segments(pointer: &str) -> Vec<String> {
 }
 
 /// The host's own part of the plugin's table at `at`.
-fn host_table(schema: &Value, at: &[String]) -> Value {
+pub(super) fn host_table(schema: &Value, at: &[String]) -> Value {
     let mut schema = schema;
     for segment in at {
         let branches = schema.get("oneOf").and_then(Value::as_array);

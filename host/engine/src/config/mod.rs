@@ -20,6 +20,7 @@ mod optimizer;
 mod paths;
 mod pattern;
 mod problem;
+mod repair;
 mod resume;
 mod run;
 mod schema;

@@ -61,7 +61,7 @@ impl std::error::Error for Problems {}
 
 impl Problems {
     /// The faults in the order of the text, each once; those of one place stay in the order in which they were found.
-    pub(super) fn sorted(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn sorted(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         // A file that is extended on two ways is read twice.
         problems.dedup();

@@ -58,6 +58,19 @@ impl Source {
     /// # Errors
     /// When there is nothing of the kind, a file is damaged, or there are no averages.
     pub fn open(path: &Path, averages: Averages) -> Result<Self, CheckpointError> {
+        let source = Self::look(path, averages)?;
+        if source.layout == Layout::Checkpoint {
+            checkpoint::verify(&source.path)?;
+        }
+        Ok(source)
+    }
+
+    /// As [`Source::open`], for what is said about the tensors: a checkpoint's files are not compared with its manifest, which
+    /// would read all of them.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn look(path: &Path, averages: Averages) -> Result<Self, CheckpointError> {
         let averaged = averages == Averages::Wanted;
         let misfit = |reason: &str| CheckpointError::Misfit { path: path.to_owned(), reason: reason.to_owned() };
         let checkpoint = if checkpoint::is_checkpoint(path) {
@@ -103,7 +116,6 @@ impl Source {
     }
 
     fn of_checkpoint(path: &Path, averages: Averages) -> Result<Self, CheckpointError> {
-        checkpoint::verify(path)?;
         let mut source = Self::empty(Layout::Checkpoint, path);
         let [model, ema] = checkpoint::weights_files(path);
         source.add(WeightsFile::open(&model)?, "");

@@ -28,7 +28,7 @@ pub use optimizer::{AdamSettings, GroupRates, Groups, Optimizer, OptimizerSettin
 pub use preview::{Preview, captions, condition_pictures};
 pub use replay::{About, Replay, Replayed};
 pub use schedule::Schedule;
-pub use state::TrainState;
+pub use state::{TrainState, check_start};
 pub use step::{Rates, Refused, StepReport, StepSettings, train_step};
 pub use train::{Outcome, Resumed, TrainError, Trainer, Watcher};
 pub use validation::{AutoencoderScoring, AutoencoderValidation, Scores, Scoring, Validation, mean_pictures};

@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::assign::assign;
 use super::checkpoint::{CheckpointError, Lineage, Position, Snapshot};
 use super::{Ema, Optimizer};
-use crate::weights::{KeyReport, Named, other_prefix};
+use crate::weights::{KeyReport, Named, Shaped, other_prefix, shapes};
 
 /// What the keys of the adversary's optimizer state begin with.
 const ADVERSARY: &str = "adversary.";
@@ -103,39 +103,44 @@ impl TrainState {
     /// When no key that begins with `network` is in the file (a wrong prefix would otherwise train from scratch), or a
     /// shape differs.
     pub fn start_from(&mut self, given: &[Named], network: &str, from: &Path) -> Result<KeyReport, CheckpointError> {
-        let misfit = |reason: String| CheckpointError::Misfit { path: from.to_owned(), reason };
-        let shapes = |named: &[Named]| -> Vec<(String, Vec<i64>)> {
-            named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
-        };
-        let (ours, theirs) = (shapes(&self.weights), shapes(given));
-        let mut report = KeyReport::new(
-            ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
-            theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
-        );
-        let adapters =
-            |named: &[(String, Vec<i64>)]| named.iter().filter(|(name, _)| adapted_layer(name).is_some()).count();
-        match (adapters(&ours), adapters(&theirs)) {
-            // Adapters start as nothing over the weights of any model.
-            (1.., 0) => report.missing.retain(|name| adapted_layer(name).is_none()),
-            (0, 1..) => {
-                let help = "merge them into its weights with `anneal checkpoint merge-lora`, or add a [model.lora]";
-                return Err(misfit(format!("it has low-rank adapters, which this model has not; {help}")));
-            }
-            _ => {}
-        }
-        let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
-        if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
-            let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(misfit(no_network(network, known, &given)));
-        }
-        if !report.misshapen.is_empty() {
-            return Err(misfit(format!("it is of another model\n{report}")));
-        }
+        let report = check_start(&shapes(&self.weights), &shapes(given), network)
+            .map_err(|reason| CheckpointError::Misfit { path: from.to_owned(), reason })?;
         copy_by_key(&self.weights, given);
         if let Some(ema) = &mut self.ema {
             ema.reset();
         }
         Ok(report)
+    }
+}
+
+/// Whether a model of the keys and shapes `ours` can start from weights of those of `theirs`, as [`TrainState::start_from`]
+/// does: the keys that were missing and those that are not used.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_start(ours: &[Shaped], theirs: &[Shaped], network: &str) -> Result<KeyReport, String> {
+    let mut report = KeyReport::new(
+        ours.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+        theirs.iter().map(|(name, shape)| (name.as_str(), shape.clone())),
+    );
+    let adapters = |named: &[Shaped]| named.iter().filter(|(name, _)| adapted_layer(name).is_some()).count();
+    match (adapters(ours), adapters(theirs)) {
+        // Adapters start as nothing over the weights of any model.
+        (1.., 0) => report.missing.retain(|name| adapted_layer(name).is_none()),
+        (0, 1..) => {
+            let help = "merge them into its weights with `anneal checkpoint merge-lora`, or add a [model.lora]";
+            return Err(format!("it has low-rank adapters, which this model has not; {help}"));
+        }
+        _ => {}
+    }
+    let known: HashSet<&str> = ours.iter().map(|(name, _)| name.as_str()).collect();
+    if !theirs.iter().any(|(name, _)| name.starts_with(network) && known.contains(name.as_str())) {
+        let given: Vec<&str> = theirs.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(no_network(network, known, &given));
+    }
+    match report.misshapen.is_empty() {
+        true => Ok(report),
+        false => Err(format!("it is of another model\n{report}")),
     }
 }
 

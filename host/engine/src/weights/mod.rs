@@ -54,6 +54,14 @@ impl WeightsError {
 /// A named tensor.
 pub type Named = (String, Tensor);
 
+/// A name and the shape of its tensor.
+pub type Shaped = (String, Vec<i64>);
+
+/// The shapes of tensors.
+pub fn shapes(named: &[Named]) -> Vec<Shaped> {
+    named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
+}
+
 /// Reads all tensors of a file onto the CPU, in the file's order.
 ///
 /// # Errors

@@ -12,6 +12,9 @@ use crate::config::{
 /// Entries of a batch that a network may take as they are.
 const EXTRA_INPUTS: [&str; 3] = ["num_video_frames", "image_only_indicator", "time_context"];
 
+/// Conditions that only some networks have.
+const ADDITIONAL_CONDITIONS: [&str; 2] = ["cond_view", "cond_motion"];
+
 pub(super) fn embedders(embedders: &[EmbedderConfig], found: &mut Vec<Finding>) {
     let mut groups: BTreeMap<&str, f64> = BTreeMap::new();
     for (idx, embedder) in embedders.iter().enumerate() {
@@ -188,6 +191,17 @@ pub(super) fn channels(source: &SourceConfig, model: &ModelConfig, found: &mut V
         let message = format!("is {in_channels}, but {what} have {channels} channels");
         let help = format!("write {channels} plus the channels of the conditions that are concatenated");
         found.push(finding("/model/network/in_channels", message, help));
+    }
+}
+
+/// What guidance doubles beyond what every network has are conditions.
+pub(super) fn additional_cond_keys(sampling: &SamplingConfig, found: &mut Vec<Finding>) {
+    for (idx, key) in sampling.additional_cond_keys.iter().enumerate() {
+        if !ADDITIONAL_CONDITIONS.contains(&key.as_str()) {
+            let message = format!("{key:?} is no such condition");
+            let help = did_you_mean(key, ADDITIONAL_CONDITIONS);
+            found.push(finding(format!("/sampling/additional_cond_keys/{idx}"), message, help));
+        }
     }
 }
 

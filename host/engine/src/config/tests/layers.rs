@@ -144,7 +144,7 @@ fn bases_that_cannot_be_read_are_named_where_they_are_extended() {
     house.write("configs/bad.toml", "[train\nsteps = 3\n");
     house.write("configs/run.toml", "extends = \"bad.toml\"\n");
     insta::assert_snapshot!(house.complaint("configs/run.toml", &[]), @r#"
-    configs/bad.toml:1:7: not TOML: unclosed table, expected `]`
+    configs/bad.toml:1:7: train: not TOML: unclosed table, expected `]`
     help: write `key = value`, `[table]` or `[[array of tables]]`, each on a line of its own; texts in quotes
     "#);
 }

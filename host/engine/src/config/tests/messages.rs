@@ -143,16 +143,16 @@ fn no_toml() {
     let house = House::new();
     house.write("configs/a.toml", "[run]\ndir = runs/a\nseed =\n[run]\nx = [1, 2\n");
     insta::assert_snapshot!(house.complaint("configs/a.toml", &[]), @r#"
-    configs/a.toml:2:7: not TOML: string values must be quoted
+    configs/a.toml:2:7: run.dir: not TOML: string values must be quoted
     help: put texts in quotes: key = "text"
 
-    configs/a.toml:3:7: not TOML: there is no value
+    configs/a.toml:3:7: run.seed: not TOML: there is no value
     help: write a value after the `=`
 
-    configs/a.toml:4:2: not TOML: duplicate key
+    configs/a.toml:4:2: run: not TOML: duplicate key
     help: remove one of the two; a table may be opened once
 
-    configs/a.toml:5:10: not TOML: unclosed array, expected `]`
+    configs/a.toml:5:10: run.x: not TOML: unclosed array, expected `]`
     help: write `key = value`, `[table]` or `[[array of tables]]`, each on a line of its own; texts in quotes
     "#);
 }

@@ -58,7 +58,7 @@ fn a_plugin_is_not_told_of_files_that_may_lack() {
     let (house, _) = demo_with("{ plugin = \"edm\", sigma_min = 0.02, sigma_max = 80, table = \"none.toml\" }");
     let path = house.root().join("configs/orbit.toml");
     let table = |files: Files, schema: &serde_json::Value| {
-        let mut loaded: Loaded = load_with(&path, &[], files, |_| Vec::new()).unwrap();
+        let mut loaded: Loaded = load_with(&path, &[], files, |_, _| Vec::new()).unwrap();
         let problems = loaded.check_plugin(PLACE, schema);
         (problems.len(), loaded.config.sampling.discretization.params.get("table").cloned())
     };
@@ -158,11 +158,12 @@ fn faults_of_plugins_are_shown_beside_the_others() {
     let house = House::new();
     let sets = ["train.stepz=3", "sampling.discretization.rho=0.0"].map(str::to_owned);
     let path = house.root().join("configs/orbit.toml");
-    let loaded = load_with(&path, &sets, Files::Needed, |loaded: &mut Loaded| loaded.check_plugin(PLACE, &schema()));
+    let loaded = load_with(&path, &sets, Files::Needed, |loaded: &mut Loaded, _| loaded.check_plugin(PLACE, &schema()));
     let keys: Vec<String> = loaded.unwrap_err().0.into_iter().map(|problem| problem.key).collect();
     assert_eq!(keys, ["train.stepz", "sampling.discretization.rho"]);
 
-    let loaded: Loaded = load_with(&path, &[], Files::Needed, |loaded| loaded.check_plugin(PLACE, &schema())).unwrap();
+    let loaded: Loaded =
+        load_with(&path, &[], Files::Needed, |loaded, _| loaded.check_plugin(PLACE, &schema())).unwrap();
     assert_eq!(loaded.config.sampling.discretization.params["rho"], 7.0);
 }
 
