@@ -145,10 +145,17 @@ fn other_data_under_the_same_name_is_noticed() {
     std::fs::copy(crate::run::path("target/data/fox/Fox.gltf"), &model).unwrap();
     let source = format!("data.source.path={}", model.display());
     train(&dir.path().join("run"), &["train.steps=1", &source], &[]).succeeds();
+    // The same data elsewhere is no other data.
+    let moved = dir.path().join("moved/Fox.gltf");
+    std::fs::create_dir(dir.path().join("moved")).unwrap();
+    std::fs::copy(&model, &moved).unwrap();
+    let there = format!("data.source.path={}", moved.display());
+    let resumed = train(&dir.path().join("run"), &["train.steps=2", &there], &["--resume"]).succeeds();
+    assert!(resumed.err.contains("data.source.path: "), "{}", resumed.err);
     // White space, which JSON does not mind.
     let text = std::fs::read_to_string(&model).unwrap();
     std::fs::write(&model, text + "\n\n").unwrap();
     let run = dir.path().join("run");
-    train(&run, &["train.steps=2", &source], &["--resume"]).fails(6, &["data: ", "--allow data"]);
-    train(&run, &["train.steps=2", &source], &["--resume", "--allow", "data"]).succeeds();
+    train(&run, &["train.steps=3", &source], &["--resume"]).fails(6, &["data: ", "--allow data"]);
+    train(&run, &["train.steps=3", &source], &["--resume", "--allow", "data"]).succeeds();
 }

@@ -15,6 +15,7 @@ mod process;
 mod setup;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,12 @@ enum Verb {
     },
     /// Build and check plugins in C, JavaScript and Python, whose tools it fetches (about 500 MB, 15 minutes)
     Languages,
+    /// Kill a run and damage its checkpoints, again and again, and see what is lost (1000 faults take half an hour)
+    Torture {
+        /// How many faults
+        #[arg(long, default_value_t = 1000)]
+        faults: u64,
+    },
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -84,6 +91,7 @@ fn main() -> ExitCode {
         Verb::Bench(bench) => bench.run(&paths),
         Verb::Parity { args } => parity::run(&paths, &args),
         Verb::Languages => languages::run(&paths),
+        Verb::Torture { faults } => torture::run(&paths, faults),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };

@@ -25,6 +25,13 @@ const RULES: &[(&str, Effect)] = &[
     ("run.seed", Incompatible),
     ("plugins", Free),
     ("data.source", Course),
+    // Where the data lies; what it is has a sum of its own.
+    ("data.source.path", Free),
+    ("data.source.files", Free),
+    ("data.source.images", Free),
+    ("data.source.labels", Free),
+    ("data.source.shards", Free),
+    ("data.source.ffmpeg", Free),
     ("data.batch_size", Course),
     ("data.shuffle", Course),
     ("data.on_bad_sample", Free),

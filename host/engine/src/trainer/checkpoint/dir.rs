@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 
-use super::set::{load, manifest_sha256, sync_dir, verify, write_set};
+use super::set::{load, manifest_sha256, sync_dir, write_set};
 use super::{CheckpointError, Parent, Snapshot};
 
 /// What a checkpoint takes beside its tensors, bytes: headers, manifest, config.
@@ -146,33 +146,39 @@ impl CheckpointDir {
 
     /// Gives a written set its name in one move; one that had it before goes.
     fn publish(&self, partial: &Path, done: &Path) -> Result<(), CheckpointError> {
-        if done.exists() {
-            renameat_with(CWD, partial, CWD, done, RenameFlags::EXCHANGE)
-                .map_err(|error| io_error(done)(error.into()))?;
-            sync_dir(&self.dir)?;
-            return fs::remove_dir_all(partial).map_err(io_error(partial));
+        if !done.exists() {
+            fs::rename(partial, done).map_err(io_error(done))?;
+            return sync_dir(&self.dir);
         }
-        fs::rename(partial, done).map_err(io_error(done))?;
-        sync_dir(&self.dir)
+        let old = match renameat_with(CWD, partial, CWD, done, RenameFlags::EXCHANGE) {
+            Ok(()) => partial.to_owned(),
+            // Not every file system can; then for a moment neither has the name, and the older checkpoints are there.
+            Err(_) => {
+                let old = self.put_aside(done)?;
+                fs::rename(partial, done).map_err(io_error(done))?;
+                old
+            }
+        };
+        sync_dir(&self.dir)?;
+        fs::remove_dir_all(&old).map_err(io_error(&old))
     }
 
-    /// Removes checkpoints that are not kept, the oldest first, once `newest` is known to be whole.
+    /// Gives a checkpoint that goes another name: what is half removed never has that of a whole one.
+    fn put_aside(&self, checkpoint: &Path) -> Result<PathBuf, CheckpointError> {
+        let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.dir.join(format!("{PARTIAL}{name}-old"));
+        fs::rename(checkpoint, &aside).map_err(io_error(checkpoint))?;
+        Ok(aside)
+    }
+
+    /// Removes checkpoints that are not kept, the oldest first. `newest` has just been read back.
     fn prune(&self, kept: &Kept, newest: &Path) -> Result<(), CheckpointError> {
         let all = self.list()?;
         let steps: Vec<u64> = all.iter().map(|(step, _)| *step).collect();
         let goes = kept.goes(&steps);
-        let old: Vec<&PathBuf> =
-            all.iter().filter(|(step, path)| goes.contains(step) && path != newest).map(|(_, path)| path).collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        verify(newest)?;
-        for old in old {
-            // Under its name there is always a whole one: what is half removed has another.
-            let name = old.file_name().unwrap_or_default().to_string_lossy();
-            let gone = self.dir.join(format!("{PARTIAL}{name}-old"));
-            fs::rename(old, &gone).map_err(io_error(old))?;
-            fs::remove_dir_all(&gone).map_err(io_error(&gone))?;
+        for (_, old) in all.iter().filter(|(step, path)| goes.contains(step) && path != newest) {
+            let aside = self.put_aside(old)?;
+            fs::remove_dir_all(&aside).map_err(io_error(&aside))?;
         }
         Ok(())
     }
