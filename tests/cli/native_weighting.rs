@@ -23,7 +23,7 @@ const WEIGHTINGS: &[(&str, &[&str])] = &[
     ("means", &["E07", "X05"]),
     ("hides-what-is-no-number", &["X07"]),
     ("blows-up", &["X08"]),
-    ("no-number-at-large-sigmas", &["X02", "X08"]),
+    ("no-number-at-large-sigmas", &["X02"]),
     ("a-hill-at-large-sigmas", &[]),
     ("counts-its-calls", &["E07", "E16", "E19", "E21", "E23", "X03", "X05"]),
     ("stops-the-gradient", &["E09", "E10"]),

@@ -73,6 +73,30 @@ fn a_run_that_is_stopped_after_any_step_or_several_times_is_the_unbroken_run() {
     }
 }
 
+/// What the environment holds is nobody's who reads a run's folder.
+#[test]
+fn nothing_of_the_environment_is_written_into_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("run");
+    let args = super::run::train_args(&dir, &["train.steps=2", "logging.preview_every_steps=1"], &[]);
+    let mut run = super::run::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let secret = "open-sesame-8c1f";
+    let names = ["API_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "HF_TOKEN", "USER", "HOSTNAME"];
+    super::run::Ran::from(run.envs(names.map(|name| (name, secret))).output().unwrap()).succeeds();
+    let (mut open, mut files) = (vec![dir], 0);
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        files += 1;
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{} holds a value of the environment", path.display());
+    }
+    assert!(files > 6, "{files}");
+}
+
 /// The draws of a run do not depend on how its batches are cut: a global batch of six scenes, whole or in parts.
 #[test]
 fn a_step_is_the_same_however_its_batch_is_cut() {

@@ -171,6 +171,14 @@ pub enum DataError {
     /// A loader thread could not be started.
     #[error("cannot start a loader thread: {0}")]
     Thread(io::Error),
+    /// A loader thread is gone, and its batch with it.
+    #[error("loader thread {worker} has died{}", reading.as_ref().map_or(String::new(), |name| format!(" while it read {name}")))]
+    WorkerDied {
+        /// Its number.
+        worker: usize,
+        /// What it was reading.
+        reading: Option<String>,
+    },
     /// The loader gave an error before; there are no batches after it.
     #[error("the loader has stopped after an error")]
     Stopped,

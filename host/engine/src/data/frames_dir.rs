@@ -76,6 +76,10 @@ impl Source for FramesDir {
         "frames-dir"
     }
 
+    fn name(&self, index: usize) -> String {
+        self.clips[index].path.display().to_string()
+    }
+
     fn contents(&self) -> Vec<(String, u64)> {
         self.clips.iter().map(|clip| (of_file(&clip.path).0, clip.frames.len() as u64)).collect()
     }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anneal_torch::random::Stream;
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tch::Device;
 
+use super::held::Held;
 use super::order::Order;
 use super::sample::collate;
 use super::{Batch, DataError, Sample, SampleError, Source};
@@ -16,6 +18,9 @@ use crate::config::{BadSample, DataConfig};
 
 /// Sample ids of previews start here, out of reach of any run.
 const PREVIEW_IDS: u64 = 1 << 48;
+
+/// Time without a batch after which it is told what the workers are reading; and again after as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which batches a process of several takes.
 ///
@@ -69,6 +74,10 @@ enum Supply {
         /// The next number to hand out.
         next_ticket: u64,
         threads: Vec<JoinHandle<()>>,
+        /// What each of them is reading.
+        held: Vec<Held>,
+        source: Arc<dyn Source>,
+        patience: Duration,
     },
 }
 
@@ -109,9 +118,10 @@ impl Loader {
             let ahead = config.prefetch_batches.max(1);
             let (tickets, numbers) = bounded(ahead);
             let (results, done) = unbounded();
-            let mut threads = Vec::with_capacity(config.workers);
+            let (mut threads, mut held) = (Vec::new(), Vec::new());
             for worker in 0..config.workers {
                 let (numbers, results, reader) = (numbers.clone(), results.clone(), reader());
+                held.push(reader.held.clone());
                 let name = format!("data-{worker}");
                 let thread = std::thread::Builder::new().name(name).spawn(move || work(reader, &numbers, &results));
                 threads.push(thread.map_err(DataError::Thread)?);
@@ -121,9 +131,19 @@ impl Loader {
                 // The channel holds as many tickets as are handed out here, so this never waits.
                 tickets.send(number).map_err(|_| DataError::Stopped)?;
             }
-            Supply::Workers { tickets: Some(tickets), done, early: BTreeMap::new(), next_ticket, threads }
+            let (tickets, early, patience) = (Some(tickets), BTreeMap::new(), PATIENCE);
+            let source = Arc::clone(&source);
+            Supply::Workers { tickets, done, early, next_ticket, threads, held, source, patience }
         };
         Ok(Self { supply, device, next: first_batch, bad, stopped: false, spare: reader() })
+    }
+
+    /// Tells what the workers read after this time without a batch.
+    #[cfg(test)]
+    pub(super) fn set_patience(&mut self, time: Duration) {
+        if let Supply::Workers { patience, .. } = &mut self.supply {
+            *patience = time;
+        }
     }
 
     /// A batch by its number in the run, read again.
@@ -143,10 +163,9 @@ impl Loader {
         if self.stopped {
             return Err(DataError::Stopped);
         }
-        let loaded = match self.supply.take(self.next) {
-            Some(loaded) => loaded,
-            None => return Err(DataError::Stopped),
-        };
+        let taken = self.supply.take(self.next);
+        self.stopped = taken.is_err();
+        let loaded = taken?;
         self.next += 1;
         let batch = self.bad.judge(loaded);
         self.stopped = batch.is_err();
@@ -155,20 +174,51 @@ impl Loader {
 }
 
 impl Supply {
-    /// Batch `number`, and a ticket for the one that may be read in its place; `None` when no worker lives.
-    fn take(&mut self, number: u64) -> Option<Loaded> {
-        match self {
-            Supply::Inline(reader) => Some(reader.batch(number)),
-            Supply::Workers { tickets, done, early, next_ticket, .. } => loop {
-                if let Some(loaded) = early.remove(&number) {
-                    tickets.as_ref()?.send(*next_ticket).ok()?;
-                    *next_ticket += 1;
-                    return Some(loaded);
+    /// Batch `number`, and a ticket for the one that may be read in its place. Where it takes long, the log says what the
+    /// workers are reading.
+    fn take(&mut self, number: u64) -> Result<Loaded, DataError> {
+        loop {
+            let stalled = match self {
+                Supply::Inline(reader) => return Ok(reader.batch(number)),
+                Supply::Workers { tickets, done, early, next_ticket, patience, .. } => {
+                    if let Some(loaded) = early.remove(&number) {
+                        let tickets = tickets.as_ref().ok_or(DataError::Stopped)?;
+                        tickets.send(*next_ticket).map_err(|_| DataError::Stopped)?;
+                        *next_ticket += 1;
+                        return Ok(loaded);
+                    }
+                    match done.recv_timeout(*patience) {
+                        Ok((ready, loaded)) => {
+                            early.insert(ready, loaded);
+                            false
+                        }
+                        Err(RecvTimeoutError::Timeout) => true,
+                        Err(RecvTimeoutError::Disconnected) => return Err(DataError::Stopped),
+                    }
                 }
-                let (ready, loaded) = done.recv().ok()?;
-                early.insert(ready, loaded);
-            },
+            };
+            if stalled {
+                self.tell_stalled()?;
+            }
         }
+    }
+
+    /// Says in the log what each worker has been reading, and for how long.
+    ///
+    /// # Errors
+    /// When one of them has died, so that its batch will not come.
+    fn tell_stalled(&self) -> Result<(), DataError> {
+        let Supply::Workers { threads, held, source, .. } = self else { return Ok(()) };
+        for (worker, (thread, held)) in threads.iter().zip(held).enumerate() {
+            let reading = held.now().map(|(index, time)| (source.name(index), time.as_secs()));
+            if thread.is_finished() {
+                return Err(DataError::WorkerDied { worker, reading: reading.map(|(name, _)| name) });
+            }
+            if let Some((name, seconds)) = reading {
+                tracing::warn!("waiting for data: worker {worker} has been reading {name} for {seconds} s");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -246,6 +296,8 @@ struct Reader {
     batch_size: usize,
     policy: BadSample,
     bad_samples_max: usize,
+    /// What is being read.
+    held: Held,
 }
 
 impl Reader {
@@ -258,6 +310,7 @@ impl Reader {
             batch_size: config.batch_size,
             policy: config.on_bad_sample,
             bad_samples_max: config.bad_samples_max,
+            held: Held::default(),
         }
     }
 
@@ -298,6 +351,7 @@ impl Reader {
 
     fn read(&self, index: usize, slot: u64) -> Result<Sample, SampleError> {
         let mut draw = Stream::new(self.seed, "augment", slot, 0);
+        let _holding = self.held.hold(index);
         // A source changes nothing in itself, so a panic leaves nothing half done behind.
         let sample = catch_unwind(AssertUnwindSafe(|| self.source.sample(index, &mut draw)));
         sample.unwrap_or_else(|panic| {

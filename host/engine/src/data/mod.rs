@@ -8,6 +8,7 @@ mod draw;
 mod threads;
 mod pixels;
 mod emoji;
+mod held;
 mod labelled;
 mod frames_dir;
 mod footage;

@@ -112,6 +112,10 @@ impl Source for MultiviewDir {
         "multiview-dir"
     }
 
+    fn name(&self, index: usize) -> String {
+        self.objects[index].name.clone()
+    }
+
     fn contents(&self) -> Vec<(String, u64)> {
         self.objects
             .iter()

@@ -26,6 +26,11 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// What sample `index` is called in messages: the file it is read from, where it has one.
+    fn name(&self, index: usize) -> String {
+        format!("sample {index}")
+    }
+
     /// Reads sample `index` of `0..num_samples()`.
     ///
     /// Everything random in it comes from `draw`, so that a sample is the same whichever thread reads it, and when.

@@ -249,3 +249,25 @@ fn a_damaged_file_is_fatal_or_skipped_as_the_config_says() {
     let clips: Vec<String> = (0..6).map(|_| skipping.next_batch().unwrap().texts["clip"][0].clone()).collect();
     assert_eq!(clips, ["a", "c", "c", "a", "c", "c"]);
 }
+
+#[test]
+fn a_worker_that_takes_long_is_told_with_what_it_reads() {
+    use super::held::Held;
+    let held = Held::default();
+    assert_eq!(held.now(), None);
+    {
+        let _holding = held.hold(7);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let (index, time) = held.now().unwrap();
+        assert!(index == 7 && time.as_millis() >= 20);
+    }
+    assert_eq!(held.now(), None);
+    // What is slow is waited for; nothing of the order changes.
+    let source = Numbers::good(40);
+    let mut patient = loader(&source, &config(4, 3, 6), 0);
+    let mut impatient = loader(&source, &config(4, 3, 6), 0);
+    impatient.set_patience(std::time::Duration::from_micros(1));
+    for _ in 0..12 {
+        assert_eq!(look(&patient.next_batch().unwrap()), look(&impatient.next_batch().unwrap()));
+    }
+}

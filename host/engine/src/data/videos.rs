@@ -257,6 +257,10 @@ impl Source for Videos {
         self.kind
     }
 
+    fn name(&self, index: usize) -> String {
+        self.videos[self.visits.get(index).item].path.display().to_string()
+    }
+
     fn contents(&self) -> Vec<(String, u64)> {
         self.videos.iter().map(|video| (video.name.clone(), of_file(&video.path).1)).collect()
     }

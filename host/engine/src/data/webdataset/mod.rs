@@ -103,6 +103,10 @@ impl Source for Webdataset {
         "webdataset"
     }
 
+    fn name(&self, index: usize) -> String {
+        self.shards[self.stored[self.visits.get(index).item].shard].display().to_string()
+    }
+
     fn contents(&self) -> Vec<(String, u64)> {
         self.shards.iter().map(|shard| of_file(shard)).collect()
     }
