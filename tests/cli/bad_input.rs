@@ -116,6 +116,34 @@ fn a_loss_that_is_not_finite_stops_before_the_weights_move() {
     assert!(before == checkpoint_file(dir.path(), 1, "model.safetensors"));
 }
 
+/// A limit on what may be held stands in for a small GPU: libtorch's allocation fails in the same manner.
+#[test]
+fn too_little_memory_is_told_with_the_plan_and_what_helps() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = ["model.network.model_channels=512", "data.batch_size=64", "data.workers=0", "run.precision=\"bf16\""];
+    let args = super::run::train_args(dir.path(), &sets, &[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -d 1500000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_anneal")]).args(args);
+    limited.env("OMP_NUM_THREADS", "1").env_remove("RUST_BACKTRACE");
+    let ran = super::run::Ran::from(limited.output().unwrap());
+    ran.fails(
+        9,
+        &[
+            "there is not enough memory: ",
+            "can't allocate memory",
+            "GiB of state and ",
+            "GiB on top in a step",
+            "help: data.batch_size = 1: ",
+            "help: model.network.use_checkpoint = true: ",
+            "help: optimizer.moments = \"int8\": ",
+        ],
+    );
+    // What is set already is not suggested, and nothing is told twice.
+    for other in ["run.precision", "RUST_BACKTRACE", "fault of anneal", "frame #0"] {
+        assert!(!ran.err.contains(other), "{ran:#?}");
+    }
+}
+
 /// A limit on the size of files stands in for a full disk: writes fail half-way in the same manner.
 #[test]
 fn a_disk_that_takes_no_more_leaves_the_older_checkpoint_whole() {

@@ -33,6 +33,8 @@ pub enum Exit {
     NonFinite = 7,
     /// A file of the run cannot be written; the disk may be full.
     Disk = 8,
+    /// There is not enough memory.
+    Memory = 9,
     /// A fault of anneal or libtorch.
     Internal = 70,
     /// Ctrl-C: the state is saved.
@@ -52,6 +54,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   6    a checkpoint is missing, damaged or of another run
   7    the loss or the gradient was not finite, or a spike
   8    a file of the run cannot be written
+  9    there is not enough memory
   70   a fault of anneal or libtorch
   130  stopped by Ctrl-C, the state is saved
   143  stopped by SIGTERM, the state is saved";

@@ -9,6 +9,7 @@ mod config;
 mod data;
 mod evaluate;
 mod exit;
+mod out_of_memory;
 mod plan;
 mod plugin;
 mod progress;
@@ -141,6 +142,7 @@ fn main() -> ExitCode {
     if let Err(error) = cuda {
         tracing::warn!("CUDA cannot be loaded, the CPU is used: {error}");
     }
+    out_of_memory::quiet_panics();
     match catch_unwind(AssertUnwindSafe(|| run(cli))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(failure)) => {

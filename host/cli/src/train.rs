@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anneal::assemble::Start;
+use anneal::assemble::{AnyProject, Start};
 use anneal::cache;
 use anneal::plugin::wasm;
 use anneal::trainer::Outcome;
@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::ConfigArgs;
 use crate::exit::{Exit, Failure};
+use crate::out_of_memory;
 use crate::plugin;
 use crate::progress::Progress;
 use crate::signals::{Signals, exit_of};
@@ -56,6 +57,10 @@ impl Train {
         if self.locked {
             plugin::hold(&project, &self.config.config)?;
         }
+        out_of_memory::told(&mut project, |project| self.train(project))
+    }
+
+    fn train(&self, project: &mut AnyProject) -> Result<Exit, Failure> {
         let signals = Signals::listen(Duration::from_secs(self.grace))?;
         let (mut trainer, mut loader) =
             project.trainer(if self.resume { Start::Resume(&self.allow) } else { Start::New })?;
