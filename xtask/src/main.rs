@@ -13,6 +13,7 @@ mod paths;
 mod plugins;
 mod process;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod torture;
@@ -72,6 +73,12 @@ enum Verb {
         #[arg(long, default_value_t = 1000)]
         faults: u64,
     },
+    /// Train a small model for long, and see whether memory, open files or speed change (20,000 steps take a quarter of an hour)
+    Soak {
+        /// How many steps
+        #[arg(long, default_value_t = 20_000)]
+        steps: u64,
+    },
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -92,6 +99,7 @@ fn main() -> ExitCode {
         Verb::Parity { args } => parity::run(&paths, &args),
         Verb::Languages => languages::run(&paths),
         Verb::Torture { faults } => torture::run(&paths, faults),
+        Verb::Soak { steps } => soak::run(&paths, steps),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };
