@@ -51,15 +51,10 @@ pub(super) fn write_set(dir: &Path, snapshot: &Snapshot) -> Result<(), Checkpoin
         losses: snapshot.losses.iter().map(|loss| loss.to_bits()).collect(),
         lineage: snapshot.lineage.clone(),
     };
-    write_text(&dir.join(PROGRESS), &to_json(&progress))?;
-    write_text(&dir.join(CONFIG), &snapshot.config)?;
     let mut manifest = BTreeMap::new();
     for (name, text) in [(PROGRESS, &to_json(&progress)), (CONFIG, &snapshot.config)] {
-        let entry = digest(&dir.join(name))?;
-        if entry.sha256 != hex(&Sha256::digest(text)) {
-            return Err(damaged(dir, name, "it was not written as it is in memory".to_owned()));
-        }
-        manifest.insert(name.to_owned(), entry);
+        write_text(dir, name, text)?;
+        manifest.insert(name.to_owned(), digest(&dir.join(name))?);
     }
     for (name, tensors) in TENSORS.iter().zip([&snapshot.model, &snapshot.ema, &snapshot.optimizer]) {
         let path = dir.join(name);
@@ -68,11 +63,11 @@ pub(super) fn write_set(dir: &Path, snapshot: &Snapshot) -> Result<(), Checkpoin
         let entry = digest(&path)?;
         if entry.tensors != wanted {
             let what = differing(&wanted, &entry.tensors);
-            return Err(damaged(dir, name, format!("{what}: it was not written as it is in memory")));
+            return Err(damaged(dir, name, format!("{what}: {NOT_AS_IN_MEMORY}")));
         }
         manifest.insert((*name).to_owned(), entry);
     }
-    write_text(&dir.join(MANIFEST), &to_json(&manifest))?;
+    write_text(dir, MANIFEST, &to_json(&manifest))?;
     sync_dir(dir)
 }
 
@@ -181,13 +176,20 @@ fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-fn write_text(path: &Path, text: &str) -> Result<(), CheckpointError> {
-    let write = || -> io::Result<()> {
-        let mut file = File::create(path)?;
+/// Why what has just been written is no good.
+const NOT_AS_IN_MEMORY: &str = "it was not written as it is in memory";
+
+/// Writes a text, and reads it back.
+fn write_text(dir: &Path, name: &str, text: &str) -> Result<(), CheckpointError> {
+    let path = dir.join(name);
+    let write = || -> io::Result<Vec<u8>> {
+        let mut file = File::create(&path)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::read(&path)
     };
-    write().map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
+    let written = write().map_err(|source| CheckpointError::Io { path: path.clone(), source })?;
+    if written == text.as_bytes() { Ok(()) } else { Err(damaged(dir, name, NOT_AS_IN_MEMORY.to_owned())) }
 }
 
 fn sync_file(path: &Path) -> Result<(), CheckpointError> {
