@@ -110,6 +110,12 @@ fn a_plan_counts_what_a_weighting_learns() {
     ])
     .succeeds();
     let line = ran.out.lines().find(|line| line.trim_start().starts_with("weighting")).unwrap_or_default();
+    // A group of the optimizer may name what the weighting learns: the check knows it as the run does.
+    let group = "optimizer.groups=[{parameters=[\"loss.weighting.*\"],weight_decay=0.0}]";
+    let learned = "loss.weighting={plugin=\"uncertainty\",channels=16}";
+    anneal(&["config", "check", &path("configs/demo.toml"), "--set", learned, "--set", group]).succeeds();
+    anneal(&["config", "check", &path("configs/demo.toml"), "--set", group])
+        .fails(3, &["matches no trained parameter"]);
     // 16 weights, and 16 frequencies and phases that are not trained.
     assert!(line.contains("48") && line.contains("16"), "{}", ran.out);
 }

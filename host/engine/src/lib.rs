@@ -36,3 +36,4 @@ pub mod layouts;
 pub mod plugin;
 /// A checked config to a runnable model and trainer.
 pub mod assemble;
+mod digest;

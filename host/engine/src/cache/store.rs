@@ -52,7 +52,7 @@ impl Key {
 
     /// The hash, in hexadecimal digits.
     pub fn hex(&self) -> String {
-        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::digest::hex(&self.0.clone().finalize())
     }
 }
 

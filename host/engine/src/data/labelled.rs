@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anneal_torch::random::Stream;
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 
 use super::{DataError, Entry, Sample, SampleError, Source};
 use crate::config::{Cifar10Config, IdxConfig};
+use crate::digest::sha256;
 
 /// Largest file that is read, unpacked: what says more is no set of small images.
 const BYTES_MAX: u64 = 4 << 30;
@@ -91,9 +91,8 @@ impl Source for Labelled {
 
     fn contents(&self) -> Vec<(String, u64)> {
         // Files of one format are all of one size.
-        let sum = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let parts = [Some(&self.pixels), self.labels.as_ref()].into_iter().flatten();
-        parts.map(|bytes| (sum(bytes), bytes.len() as u64)).collect()
+        parts.map(|bytes| (sha256(bytes), bytes.len() as u64)).collect()
     }
 
     fn num_samples(&self) -> usize {

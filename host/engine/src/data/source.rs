@@ -6,6 +6,7 @@ use anneal_torch::random::Stream;
 use sha2::{Digest, Sha256};
 
 use super::{Sample, SampleError};
+use crate::digest::hex;
 
 /// A set of samples, read one at a time from any thread.
 pub trait Source: Send + Sync {
@@ -50,7 +51,7 @@ pub fn fingerprint(source: &dyn Source) -> String {
     for (name, size) in source.contents() {
         hash.update(format!("{name}\n{size}\n"));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// A file as a part of a source: its name, and its size, 0 if that cannot be told.

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anneal_torch::grad_mode;
-use sha2::{Digest, Sha256};
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 use thiserror::Error;
 
 use crate::config::{EncoderInput, FrechetConfig};
+use crate::digest::sha256;
 
 /// An encoder that cannot be used.
 #[derive(Debug, Error)]
@@ -91,7 +91,7 @@ impl FeatureEncoder {
         let path = &settings.encoder;
         // Read once, so that what is hashed is what runs.
         let bytes = std::fs::read(path).map_err(|source| EncoderError::Read { path: path.clone(), source })?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(&bytes);
         let none = |error: TchError| EncoderError::NotTorchScript { path: path.clone(), reason: gist(&error) };
         let mut module = CModule::load_data_on_device(&mut bytes.as_slice(), device).map_err(none)?;
         module.f_set_eval().map_err(none)?;

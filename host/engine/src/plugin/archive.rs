@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use crate::digest::sha256;
 use tar::{Archive, Builder, EntryType, Header};
 use thiserror::Error;
 
@@ -65,7 +65,7 @@ fn too_many(files: usize) -> Result<(), ArchiveError> {
 pub fn pack(folder: &Path) -> Result<Vec<u8>, ArchiveError> {
     let mut files = files_below(folder)?;
     files.remove(SUMS);
-    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", digest(bytes))).collect();
+    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect();
     files.insert(SUMS.to_owned(), sums.into_bytes());
     too_many(files.len())?;
     let encoder = zstd::Encoder::new(Vec::new(), LEVEL).map_err(ArchiveError::Damaged)?;
@@ -160,7 +160,7 @@ pub fn unpack(package: impl Read, folder: &Path) -> Result<(), ArchiveError> {
             return Err(ArchiveError::TooLarge("2 GiB"));
         }
         total += bytes.len() as u64;
-        if digests.insert(name.clone(), digest(&bytes)).is_some() {
+        if digests.insert(name.clone(), sha256(&bytes)).is_some() {
             return Err(refused(name, "is there twice"));
         }
         if name == SUMS {
@@ -209,10 +209,6 @@ fn check_sums(sums: &str, digests: &BTreeMap<String, String>) -> Result<(), Arch
         Some(name) => Err(ArchiveError::Sums(format!("lists `{name}`, which is not there"))),
         None => Ok(()),
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::PluginError;
 use super::manifest::{Artifact, Manifest, Runtime};
 use super::wasm::CodeCache;
 use crate::config::Environment;
+use crate::digest::{hex, sha256};
 
 /// Who named a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,17 +265,13 @@ pub(super) fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
 }
 
 fn check_hash(artifact: &Artifact, bytes: &[u8]) -> Result<(), String> {
-    let got = hex(&Sha256::digest(bytes));
+    let got = sha256(bytes);
     match &artifact.sha256 {
         Some(wanted) if !wanted.eq_ignore_ascii_case(&got) => {
             Err(format!("{} has SHA-256 {got}, its manifest says {wanted}", artifact.path.display()))
         }
         _ => Ok(()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The real path, which must lie in `dir`: a link could lead to what someone else controls.

@@ -263,11 +263,18 @@ impl Trainer {
         if let Some(limit) = limit {
             return Err(TrainError::Guarded { refused, limit, replay });
         }
-        let saved = replay.map_or(String::new(), |dir| format!("; `anneal replay {}` makes it again", dir.display()));
+        let again = |dir: &PathBuf| format!("; `anneal replay {}` makes it again", dir.display());
+        let saved = replay.as_ref().map_or(String::new(), again);
         let (text, Position { batches, samples_seen, .. }) = (refused.to_string(), refused.position);
         let what = if policy == Policy::RollBack {
             self.guard.rolled_back += 1;
-            let (path, snapshot, _) = self.checkpoints().newest_whole()?;
+            let (path, snapshot, _) = match self.checkpoints().newest_whole() {
+                Err(CheckpointError::None { .. }) => {
+                    let limit = ", and there is no checkpoint yet to go back to".to_owned();
+                    return Err(TrainError::Guarded { refused, limit, replay });
+                }
+                whole => whole?,
+            };
             self.state.restore(&snapshot, &path)?;
             self.guard.set_losses(&snapshot.losses);
             metrics.rewind(snapshot.position.step)?;

@@ -8,11 +8,11 @@ use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, View};
-use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use super::file::{Contents, Entry};
 use super::{Named, WeightsError};
+use crate::digest::sha256;
 
 /// Largest header, as in the format's own library.
 const HEADER_MAX: u64 = 100_000_000;
@@ -76,12 +76,8 @@ pub fn write(
         safetensors::SafeTensorError::IoError(source) => WeightsError::Io { path: path.to_owned(), source },
         other => WeightsError::Format { path: path.to_owned(), reason: other.to_string() },
     })?;
-    let digest = |written: &Written| written.sha256.get().cloned().unwrap_or_else(|| hex(&Sha256::digest([])));
+    let digest = |written: &Written| written.sha256.get().cloned().unwrap_or_else(|| sha256([]));
     Ok(entries.iter().map(|(name, written)| ((*name).to_owned(), digest(written))).collect())
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A tensor as the writer asks for it; its bytes are copied out only while they are written.
@@ -116,7 +112,7 @@ impl View for &Written {
         let on_host = self.tensor.to_device(Device::Cpu).contiguous();
         let mut bytes = vec![0; self.data_len()];
         on_host.copy_data_u8(&mut bytes, on_host.numel());
-        self.sha256.get_or_init(|| hex(&Sha256::digest(&bytes)));
+        self.sha256.get_or_init(|| sha256(&bytes));
         Cow::Owned(bytes)
     }
 

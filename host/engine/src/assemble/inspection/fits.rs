@@ -4,6 +4,7 @@ use super::faults::{Area, Faults, of_component};
 use super::headers::Headers;
 use super::tried::{Tried, tried};
 use crate::assemble::autoencoder::{DECODER_PREFIX, LOSS_PREFIX};
+use crate::assemble::weighting::own_weighting;
 use crate::assemble::{
     AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model, check_frames, check_widths,
 };
@@ -14,10 +15,17 @@ use crate::weights::{Shaped, shapes};
 /// See [`super::Fits::misfits`].
 pub(super) fn of_diffusion(project: &mut Project<RunConfig>, batch: Option<&Batch>, faults: &mut Faults) {
     let config = project.config().clone();
-    let built = match build_model(&config, &mut project.registry, Place::Meta) {
+    let mut built = match build_model(&config, &mut project.registry, Place::Meta) {
         Ok(built) => built,
         Err(error) => return unbuilt(project, &error, faults),
     };
+    // What a weighting says to its settings is told with what other components do.
+    if let Ok(mut weighting) = project.registry.weighting(&config.loss.weighting) {
+        let owned = own_weighting(&mut weighting, &mut built, Place::Meta, config.run.seed);
+        faults.add_all(owned.err().map(|error| {
+            Problems(vec![project.loaded.problem("/loss/weighting", error.to_string(), "see the message")])
+        }));
+    }
     faults.add_all(project.check_patterns(&built).err());
     faults.add_all(project.groups("/optimizer", &config.optimizer, &built.trained, built.num_network).err());
 

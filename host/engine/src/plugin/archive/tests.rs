@@ -42,7 +42,7 @@ fn unpacked(package: &[u8]) -> Result<(), String> {
 }
 
 fn sums(entries: &[(&str, &[u8])]) -> String {
-    entries.iter().map(|(name, bytes)| format!("{}  {name}\n", digest(bytes))).collect()
+    entries.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect()
 }
 
 #[test]

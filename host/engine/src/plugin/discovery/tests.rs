@@ -141,7 +141,7 @@ fn broken_plugins_are_refused_with_a_reason() {
         let (_temp, dir) = directory();
         write(&dir.join("a"), "acme.a", "1.0.0", "");
         let manifest = dir.join("a/plugin.toml");
-        let hash = hex(&Sha256::digest(""));
+        let hash = sha256("");
         let text =
             fs::read_to_string(&manifest).unwrap().replace("\"a.wasm\"", &format!("\"a.wasm\"\nsha256 = \"{hash}\""));
         fs::write(&manifest, text).unwrap();

@@ -16,6 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::config::Environment;
+use crate::digest::{hex, sha256};
 
 /// Bytes of a tag.
 const TAG: usize = 32;
@@ -85,8 +86,7 @@ impl CodeCache {
     fn file(&self, engine: &Engine, bytes: &[u8]) -> PathBuf {
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (component, key) = (hex(&Sha256::digest(bytes)), hex(&Sha256::digest(self.key)[..4]));
+        let (component, key) = (sha256(bytes), hex(&Sha256::digest(self.key)[..4]));
         self.folder.join(format!("{component}-{:016x}-{key}", settings.finish()))
     }
 

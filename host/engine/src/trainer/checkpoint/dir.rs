@@ -16,7 +16,7 @@ const OVERHEAD: u64 = 8 << 20;
 /// Which checkpoints are kept. Those that nothing is said of are.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Kept {
-    /// So many of the latest; all, if neither this nor another rule is given.
+    /// So many of the latest; all if not given, whatever the other rules say.
     pub last: Option<usize>,
     /// Those whose step is a multiple.
     pub every_steps: Option<u64>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{CONFIG, CheckpointError, Lineage, Position, Snapshot};
+use crate::digest::{hex, sha256};
 use crate::weights::{self, WeightsFile};
 
 const MANIFEST: &str = "manifest.json";
@@ -139,7 +140,7 @@ fn missing(path: &Path) -> impl Fn(io::Error) -> CheckpointError {
 
 /// The SHA-256 of a checkpoint's manifest.
 pub(super) fn manifest_sha256(checkpoint: &Path) -> Result<String, CheckpointError> {
-    Ok(hex(&Sha256::digest(text(checkpoint, MANIFEST)?)))
+    Ok(sha256(text(checkpoint, MANIFEST)?))
 }
 
 /// Reads a checkpoint after checking every file against the manifest.
@@ -249,8 +250,4 @@ fn sums(path: &Path, spans: Vec<(Range<u64>, String)>) -> io::Result<FileEntry> 
     }
     hash(at, bytes, &mut outside)?;
     Ok(FileEntry { bytes, sha256: hex(&outside.finalize()), tensors })
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
