@@ -2,6 +2,7 @@
 //!
 //! Modules stand in the order a batch meets them, and each uses only what is listed above it.
 
+mod digest;
 /// What can go wrong, with the fields a person needs to mend it.
 pub mod error;
 /// The run's settings: TOML in, checked and typed settings out.
@@ -36,4 +37,3 @@ pub mod layouts;
 pub mod plugin;
 /// A checked config to a runnable model and trainer.
 pub mod assemble;
-mod digest;
