@@ -1,6 +1,7 @@
 //! The binary as people run it: what it writes, what it says, and the code it ends with.
 
 mod autoencoder;
+mod background_saves;
 mod bad_input;
 mod checkpoint;
 mod conformance;

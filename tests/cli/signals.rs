@@ -17,7 +17,7 @@ fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
 }
 
 /// Waits for something that a running run does.
-fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
+pub fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(120), "{what} did not come");
@@ -26,7 +26,7 @@ fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn signal(child: &Child, signal: &str) {
+pub fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap().success());
 }
 

@@ -4,7 +4,8 @@
  *   enospc  this write and all that follow find the disk full
  *   eio     this operation fails
  *   short   this write takes half of what it is given, and says so
- *   lies    this write takes half of what it is given, and says that it took all */
+ *   lies    this write takes half of what it is given, and says that it took all
+ *   waits   this write waits until there is a file FAULT_UNTIL */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -68,6 +69,10 @@ ssize_t write(int fd, const void *bytes, size_t len) {
     /* Half of it is there. */
     if (next(fd, bytes, len / 2) < 0) _exit(1);
     raise(SIGKILL);
+  }
+  if (is("waits")) {
+    const char *until = getenv("FAULT_UNTIL");
+    while (until && access(until, F_OK)) usleep(10000);
   }
   if (is("eio")) return fails(EIO);
   if (is("short") && len > 1) return next(fd, bytes, len / 2);

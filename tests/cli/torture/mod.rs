@@ -72,7 +72,7 @@ impl Kind {
 }
 
 /// The library that makes disks fail, compiled.
-fn faulty_io(dir: &Path) -> PathBuf {
+pub fn faulty_io(dir: &Path) -> PathBuf {
     let library = dir.join("faulty_io.so");
     let status = Command::new("cc")
         .args([
@@ -97,6 +97,8 @@ struct Victim {
     dir: PathBuf,
     library: PathBuf,
     random: ChaCha8Rng,
+    /// Whether its last run saved beside training.
+    is_beside: bool,
     /// Checkpoints that were damaged, and not replaced yet.
     damaged: BTreeSet<String>,
     /// How runs ended, by what happened to them.
@@ -113,12 +115,14 @@ impl Victim {
         self.checkpoints().list().unwrap().into_iter().rev().find(|(_, path)| checkpoint::verify(path).is_ok())
     }
 
-    /// Trains on for some steps, while something goes wrong.
+    /// Trains on for some steps, while something goes wrong; saves beside training in every other run or so.
     fn run(&mut self, kind: Option<Kind>) -> Ran {
+        self.is_beside = self.random.random_bool(0.5);
+        let beside = format!("train.background_saves={}", self.is_beside);
         let from = self.newest_whole();
         let steps = format!("train.steps={}", from.as_ref().map_or(0, |(step, _)| *step) + 5);
         let is_new = self.checkpoints().list().unwrap().is_empty();
-        let sets: Vec<&str> = EVERY.iter().copied().chain([steps.as_str()]).collect();
+        let sets: Vec<&str> = EVERY.iter().copied().chain([steps.as_str(), beside.as_str()]).collect();
         let args = train_args(&self.dir, &sets, if is_new { &[] } else { &["--resume"] });
         let mut run = command(&args.iter().map(String::as_str).collect::<Vec<_>>());
         if let Some(name) = kind.and_then(Kind::of_io) {
@@ -183,7 +187,9 @@ impl Victim {
             let after = self.newest_whole().map_or(0, |(step, _)| step);
             let done = if self.dir.join("metrics.jsonl").exists() { self.last_step() } else { 0 };
             assert!(after >= before, "{kind:?}: from step {before} to {after}: {ran:#?}");
-            assert!(done <= after + INTERVAL, "{kind:?}: step {done} was made, {after} is saved: {ran:#?}");
+            // Beside a save the steps up to the next one are made.
+            let lost_most = if self.is_beside { 2 * INTERVAL } else { INTERVAL };
+            assert!(done <= after + lost_most, "{kind:?}: step {done} was made, {after} is saved: {ran:#?}");
             self.count(
                 kind,
                 match ran.code {
@@ -233,6 +239,7 @@ fn no_fault_costs_more_than_one_interval_or_changes_a_run() {
         dir: folder.path().join("run"),
         library: faulty_io(folder.path()),
         random: ChaCha8Rng::seed_from_u64(6),
+        is_beside: true,
         damaged: BTreeSet::new(),
         ends: BTreeMap::new(),
     };

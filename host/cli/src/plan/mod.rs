@@ -90,14 +90,14 @@ fn print_tables(plan: &Planned, measured: Option<Measured>) {
         println!("{:<44} {:>16} {:>16}", part.name, thousands(part.parameters), thousands(part.trained));
     }
     println!(
-        "\n{:<44} {:>16}{}",
+        "\n{:<46} {:>14}{}",
         "memory, GiB, in f32",
         "planned",
         if measured.is_some() { "         measured" } else { "" }
     );
     let line = |name: &str, planned: u64, measured: Option<u64>| {
         let measured = measured.map(|bytes| format!(" {:>16.3}", gib(bytes))).unwrap_or_default();
-        println!("{name:<44} {:>16.3}{measured}", gib(planned));
+        println!("{name:<46} {:>14.3}{measured}", gib(planned));
     };
     line("weights", plan.weights, None);
     line("gradients", plan.gradients, None);
@@ -113,7 +113,7 @@ fn print_tables(plan: &Planned, measured: Option<Measured>) {
         }
         Err(reason) => println!("on top, in a step: not known; {reason}"),
     }
-    line("on top, while a checkpoint is written", plan.checkpoint_peak, None);
+    line("in main memory, while a checkpoint is written", plan.checkpoint_peak, None);
     if let Some(peak) = plan.peak() {
         line("at most", peak, measured.map(|counted| counted.state + counted.step.max(counted.preview.unwrap_or(0))));
     }

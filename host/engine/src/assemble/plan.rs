@@ -41,7 +41,8 @@ pub struct Plan {
     pub ema: u64,
     /// Bytes of one checkpoint on disk.
     pub checkpoint: u64,
-    /// Most bytes that writing a checkpoint takes at a time: a copy of the largest tensor, in the host's memory.
+    /// Most bytes that writing a checkpoint takes at a time, in main memory: a copy of all of it, or of its largest tensor
+    /// where training waits.
     pub checkpoint_peak: u64,
     /// What a step allocates on top of that, or why it is not known.
     pub activations: Result<Activations, String>,
@@ -179,6 +180,8 @@ fn plan(
     }
     let (all, gradients, ema) = (sum(weights), sum(trained), sum(averaged));
     let saved = train.steps.div_ceil(train.checkpoint_every_steps);
+    let checkpoint = (all + ema) * BYTES + moments;
+    let largest = weights.iter().map(|(_, tensor)| tensor.numel() as u64 * BYTES).max().unwrap_or(0);
     Plan {
         parts: counted.into_iter().filter(|part| part.parameters > 0).collect(),
         weights: all * BYTES,
@@ -186,8 +189,8 @@ fn plan(
         moments,
         ema: ema * BYTES,
         activations,
-        checkpoint: (all + ema) * BYTES + moments,
-        checkpoint_peak: weights.iter().map(|(_, tensor)| tensor.numel() as u64 * BYTES).max().unwrap_or(0),
+        checkpoint,
+        checkpoint_peak: if train.background_saves { checkpoint } else { largest },
         steps: train.steps,
         scenes: train.steps * u64::from(train.accumulate_batches) * batch_size as u64,
         checkpoints: train.keep_last.map_or(saved, |kept| saved.min(kept as u64)),

@@ -123,6 +123,7 @@ const RULES: &[(&str, Effect)] = &[
     ("train.accumulate_batches", Course),
     ("train.clip_grad_norm", Course),
     ("train.checkpoint_every_steps", Free),
+    ("train.background_saves", Free),
     ("train.keep_last", Free),
     ("train.keep_every_steps", Free),
     ("train.keep_best", Free),

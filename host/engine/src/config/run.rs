@@ -125,6 +125,10 @@ pub struct TrainConfig {
     #[serde(default = "thousand")]
     #[schemars(range(min = 1))]
     pub checkpoint_every_steps: u64,
+    /// Whether training goes on while a checkpoint is written, from a copy of the state in main memory; where that has no
+    /// room for one, training waits.
+    #[serde(default = "yes")]
+    pub background_saves: bool,
     /// How many of the latest checkpoints are kept; all if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

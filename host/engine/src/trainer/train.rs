@@ -7,7 +7,7 @@ use anneal_torch::cuda;
 use tch::Device;
 use thiserror::Error;
 
-use super::checkpoint::{self, Best, CheckpointDir, CheckpointError, Kept, Lineage, Position, Snapshot};
+use super::checkpoint::{self, Best, CheckpointDir, CheckpointError, Kept, Lineage, Position, Saver, Snapshot};
 use super::lineage::{Origins, check_drift};
 use super::replay;
 use super::step::{Refused, StepSettings, train_step};
@@ -170,21 +170,23 @@ impl Trainer {
             Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(self.state.position.step)?;
         }
         let step_settings = self.step_settings();
+        // Without its lineage, which waits for the program's sum.
+        let checkpoint_bytes = self.state.snapshot(self.seed, "", &[], &Lineage::default()).bytes();
         if self.state.position.step < self.settings.steps {
-            // Without its lineage, which waits for the program's sum.
-            let bytes = self.state.snapshot(self.seed, "", &[], &Lineage::default()).bytes();
-            self.checkpoints().check_room(bytes)?;
+            self.checkpoints().check_room(checkpoint_bytes)?;
         }
+        let mut saver = Saver::new(self.checkpoints(), self.settings.background_saves);
         while self.state.position.step < self.settings.steps {
             let (rates, objective) = (&mut self.rates, self.objective.as_mut());
             let mut next = || loader.next_batch();
             let report = match train_step(&mut self.state, objective, rates, &step_settings, &self.guard, &mut next) {
                 Err(TrainError::Refused(refused)) => {
+                    saver.wait()?.iter().for_each(|path| watcher.on_saved(path));
                     let what = self.leave_out(refused, loader, &mut metrics)?;
                     watcher.on_guarded(&what);
                     if let Some(signal) = watcher.stop() {
-                        self.save()?;
-                        return Ok(Outcome::Stopped(signal));
+                        self.save(&mut saver, watcher)?;
+                        return Self::end(Outcome::Stopped(signal), saver, watcher);
                     }
                     continue;
                 }
@@ -198,29 +200,32 @@ impl Trainer {
             watcher.on_step(&report);
             let stop = watcher.stop();
             if last || stop.is_some() || watcher.save() || report.step % self.settings.checkpoint_every_steps == 0 {
-                let path = self.save()?;
-                watcher.on_saved(&path);
+                self.save(&mut saver, watcher)?;
+            }
+            saver.take_done()?.iter().for_each(|path| watcher.on_saved(path));
+            if let Some(error) = saver.lacks_room(checkpoint_bytes, Instant::now()) {
+                tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
             }
             if let Some(signal) = stop {
-                return Ok(Outcome::Stopped(signal));
+                return Self::end(Outcome::Stopped(signal), saver, watcher);
             }
             self.previews(report.step, last, watcher)?;
             self.validate(report.step, last, watcher)?;
         }
-        Ok(Outcome::Finished)
+        Self::end(Outcome::Finished, saver, watcher)
     }
 
-    /// Writes a checkpoint of the state as it is.
-    ///
-    /// # Errors
-    /// When it cannot be written; the older ones are untouched.
-    pub fn save(&self) -> Result<PathBuf, CheckpointError> {
-        let snapshot = self.snapshot();
-        let saved = self.checkpoints().save(&snapshot, &self.kept())?;
-        if let Err(error) = self.checkpoints().check_room(snapshot.bytes()) {
-            tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
-        }
-        Ok(saved)
+    /// Saves the state as it is, beside what comes next if it can.
+    fn save(&self, saver: &mut Saver, watcher: &mut dyn Watcher) -> Result<(), CheckpointError> {
+        let done = saver.begin(&self.snapshot(), &self.kept())?;
+        done.iter().for_each(|path| watcher.on_saved(path));
+        Ok(())
+    }
+
+    /// Ends a run when what it has begun to save is on disk.
+    fn end(outcome: Outcome, mut saver: Saver, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
+        saver.wait()?.iter().for_each(|path| watcher.on_saved(path));
+        Ok(outcome)
     }
 
     /// The state for a checkpoint, as views.

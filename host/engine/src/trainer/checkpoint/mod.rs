@@ -4,9 +4,11 @@
 //! manifest holds the size and SHA-256 of every file and of every tensor, and is checked on load.
 
 mod dir;
+mod saver;
 mod set;
 
 pub use dir::{Best, CheckpointDir, Kept, parent};
+pub use saver::Saver;
 pub use set::{is_checkpoint, load, sha256_of, verify, weights_files};
 
 use std::io;

@@ -10,7 +10,7 @@ use tch::Tensor;
 const FILES: [&str; 5] =
     ["progress.json", "config.toml", "model.safetensors", "ema.safetensors", "optimizer.safetensors"];
 
-fn snapshot(step: u64) -> Snapshot {
+pub(super) fn snapshot(step: u64) -> Snapshot {
     let tensor = |name: &str| vec![(name.to_owned(), Tensor::from_slice(&[step as f32, 2.0]))];
     Snapshot {
         position: Position { step, batches: 2 * step, samples_seen: 8 * step, ema_updates: step },
