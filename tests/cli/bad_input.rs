@@ -55,6 +55,16 @@ fn entries_and_widths_that_do_not_fit_are_found_before_the_first_step() {
         .fails(3, &["model.embedders.1.input_key", "polar_rad"]);
     train(dir.path(), &["model.network.in_channels=7"], &[]).fails(3, &["model.network.in_channels", "set it to 48"]);
     train(dir.path(), &["model.embedders.2.dim=96"], &[]).fails(3, &["model.network.adm_in_channels", "224"]);
+    // Conditions that are missing, and those that the network does not take.
+    let lone = r#"model.embedders=[{plugin="frames-concat",input_key="cond_image",n_copies=4}]"#;
+    train(dir.path(), &[lone], &[]).fails(
+        3,
+        &["model.network.context_dim: is 64, but no embedder", "model.network.num_classes: is set, but no embedder"],
+    );
+    let unconditional = "num_classes = \"sequential\"\nadm_in_channels = 192\n";
+    demo_with(unconditional, "").fails(3, &["model.embedders: the embedders give a vector of 192", "= \"sequential\""]);
+    train(dir.path(), &["model.network.use_spatial_context=false", "model.network.time_context_dim=8"], &[])
+        .fails(3, &["model.network.time_context_dim", "add \"time_context\""]);
     assert!(!dir.path().join("checkpoints").exists());
 }
 

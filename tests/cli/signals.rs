@@ -114,3 +114,39 @@ fn a_run_that_does_not_stop_within_its_grace_is_ended() {
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(60), "{took:?}");
     assert!(checkpoints(dir.path()).is_empty());
 }
+
+#[test]
+fn a_run_whose_worker_hangs_saves_and_stops_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, clips) = (dir.path().join("run"), dir.path().join("clips"));
+    std::fs::create_dir_all(clips.join("walk")).unwrap();
+    for i in 0..4 {
+        image::RgbImage::new(16, 16).save(clips.join(format!("walk/{i:03}.png"))).unwrap();
+    }
+    let source = format!("data.source={{kind=\"frames-dir\",path=\"{}\",size=[16,16],num_frames=4}}", clips.display());
+    let token = "{plugin=\"open-clip-image-prediction\",input_key=\"cond_image\",n_copies=4,is_trainable=true,\
+                 vision={embed_dim=64,width=16,layers=1,head_width=8,patch_size=32}}";
+    let embedders = format!(
+        "model.embedders=[{{plugin=\"frames-concat\",input_key=\"cond_image\",n_copies=4}},\
+         {{plugin=\"scalar\",input_key=\"fps_id\",dim=192}},{token}]"
+    );
+    let sets = [source, embedders, "model.network.in_channels=6".to_owned()];
+    let mut child = running(&run, &sets.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    // Opening a pipe that nobody writes to takes for ever, as a network's disk may.
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(&pipe, clips.join("walk/002.png")).unwrap();
+    let steps = || metrics(&run).len();
+    let (mut before, mut since) = (steps(), Instant::now());
+    until(&mut child, "the end of steps", || {
+        if steps() > before {
+            (before, since) = (steps(), Instant::now());
+        }
+        since.elapsed() > Duration::from_secs(3)
+    });
+    signal(&child, "TERM");
+    let start = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(start.elapsed() < Duration::from_secs(120), "its grace is ten minutes");
+    assert!(run.join(format!("checkpoints/step-{before:08}/manifest.json")).exists());
+}

@@ -59,6 +59,8 @@ pub(super) struct Widths {
     pub(super) out_channels: i64,
     pub(super) vector: Option<i64>,
     pub(super) context: Option<i64>,
+    /// Whether it takes a vector, of whatever width.
+    takes_vector: bool,
 }
 
 /// The widths that `network` is told.
@@ -68,18 +70,21 @@ pub(super) fn widths(network: &NetworkConfig) -> Widths {
             in_channels: n.in_channels.into(),
             out_channels: n.out_channels.into(),
             vector: n.adm_in_channels.map(Into::into),
+            takes_vector: n.num_classes.is_some(),
             context: n.context_dim.map(Into::into),
         },
         NetworkConfig::VideoUnet(n) => Widths {
             in_channels: n.in_channels.into(),
             out_channels: n.out_channels.into(),
             vector: n.adm_in_channels.map(Into::into),
+            takes_vector: n.num_classes.is_some(),
             context: Some(n.context_dim.into()),
         },
         NetworkConfig::SpatialUnetWithTime(n) => Widths {
             in_channels: n.in_channels.into(),
             out_channels: n.out_channels.into(),
             vector: n.adm_in_channels.map(Into::into),
+            takes_vector: n.num_classes.is_some(),
             context: Some(n.context_dim.into()),
         },
     }
@@ -105,6 +110,40 @@ fn check_views(loaded: &Loaded, conditions: &Conditions) -> Vec<Problem> {
         let needs = views.size()[1];
         let message = format!("is {told}, but the reference views have {needs} channels");
         problems.push(loaded.problem("/model/network/motion_context_dim", message, format!("set it to {needs}")));
+    }
+    problems
+}
+
+/// Conditions that the network is made for and that no embedder gives, or the other way round.
+fn check_presence(loaded: &Loaded, conditions: &Conditions) -> Vec<Problem> {
+    let (network, told) = (&loaded.config.model.network, widths(&loaded.config.model.network));
+    let is_sv4d = matches!(network, NetworkConfig::SpatialUnetWithTime(_));
+    let width = |slot: Slot| conditions.get(slot).and_then(|value| value.size().last().copied());
+    let (vector, context) = (width(Slot::Vector), width(Slot::Crossattn));
+    let mut problems = Vec::new();
+    let mut wrong = |key: &str, message: String, help: String| {
+        problems.push(loaded.problem(&format!("/model/{key}"), message, help))
+    };
+    if told.takes_vector && vector.is_none() {
+        let message = "is set, but no embedder gives a vector".to_owned();
+        wrong("network/num_classes", message, "take it out, or add an embedder of numbers or classes".to_owned());
+    }
+    if let (false, Some(width)) = (told.takes_vector, vector) {
+        let message = format!("the embedders give a vector of {width}, which the network does not take");
+        let help = format!("set model.network.num_classes = \"sequential\" and adm_in_channels = {width}");
+        wrong("embedders", message, help);
+    }
+    match (told.context, context) {
+        // What SV4D's network needs is told apart.
+        (Some(told), None) if !is_sv4d => {
+            let help = "add an embedder that gives tokens, `[n, s, d]`, such as the class, a text or a picture";
+            wrong("network/context_dim", format!("is {told}, but no embedder gives a context"), help.to_owned());
+        }
+        (None, Some(width)) => {
+            let message = format!("the embedders give a context of width {width}, which the network does not take");
+            wrong("embedders", message, format!("set model.network.context_dim = {width}"));
+        }
+        _ => {}
     }
     problems
 }
@@ -145,6 +184,7 @@ pub fn check_widths(
     let width = |slot: Slot| conditions.get(slot).map(|value| value.size()[slot.join_axis() as usize]);
     let concat = width(Slot::Concat).unwrap_or(0);
     let mut problems = check_views(loaded, conditions);
+    problems.extend(check_presence(loaded, conditions));
     if let Some(concat) = conditions.get(Slot::Concat).filter(|concat| concat.size()[2..] != latent[1..]) {
         let (size, wanted) = (&concat.size()[2..], &latent[1..]);
         let message = format!("the concatenated conditions have {size:?} rows and columns, the latents {wanted:?}");

@@ -179,6 +179,9 @@ pub enum DataError {
         /// What it was reading.
         reading: Option<String>,
     },
+    /// No batch came before the run was asked to stop.
+    #[error("no batch came before the run was asked to stop")]
+    Interrupted,
     /// The loader gave an error before; there are no batches after it.
     #[error("the loader has stopped after an error")]
     Stopped,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anneal_torch::random::Stream;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -21,6 +21,12 @@ const PREVIEW_IDS: u64 = 1 << 48;
 
 /// Time without a batch after which it is told what the workers are reading; and again after as long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a batch is still wanted.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Time that workers have after what they do is not wanted any more.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Which batches a process of several takes.
 ///
@@ -160,10 +166,19 @@ impl Loader {
     /// When a sample cannot be read and the policy is `fail`, or more than `bad_samples_max` different ones cannot.
     /// There are no batches after an error.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+        self.next_batch_unless(&mut || false)
+    }
+
+    /// As [`Loader::next_batch`], but where `stop` says so, a batch that its workers do not bring is given up after a few
+    /// seconds.
+    ///
+    /// # Errors
+    /// As there, and [`DataError::Interrupted`].
+    pub fn next_batch_unless(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<Batch, DataError> {
         if self.stopped {
             return Err(DataError::Stopped);
         }
-        let taken = self.supply.take(self.next);
+        let taken = self.supply.take(self.next, stop);
         self.stopped = taken.is_err();
         let loaded = taken?;
         self.next += 1;
@@ -175,10 +190,11 @@ impl Loader {
 
 impl Supply {
     /// Batch `number`, and a ticket for the one that may be read in its place. Where it takes long, the log says what the
-    /// workers are reading.
-    fn take(&mut self, number: u64) -> Result<Loaded, DataError> {
+    /// workers are reading; where `stop` says so, it is given up.
+    fn take(&mut self, number: u64, stop: &mut dyn FnMut() -> bool) -> Result<Loaded, DataError> {
+        let (mut told, mut unwanted) = (Instant::now(), None);
         loop {
-            let stalled = match self {
+            match self {
                 Supply::Inline(reader) => return Ok(reader.batch(number)),
                 Supply::Workers { tickets, done, early, next_ticket, patience, .. } => {
                     if let Some(loaded) = early.remove(&number) {
@@ -187,18 +203,23 @@ impl Supply {
                         *next_ticket += 1;
                         return Ok(loaded);
                     }
-                    match done.recv_timeout(*patience) {
+                    match done.recv_timeout(TICK.min(*patience)) {
                         Ok((ready, loaded)) => {
                             early.insert(ready, loaded);
-                            false
+                            continue;
                         }
-                        Err(RecvTimeoutError::Timeout) => true,
+                        Err(RecvTimeoutError::Timeout) if told.elapsed() < *patience => {}
+                        Err(RecvTimeoutError::Timeout) => {
+                            self.tell_stalled()?;
+                            told = Instant::now();
+                        }
                         Err(RecvTimeoutError::Disconnected) => return Err(DataError::Stopped),
                     }
                 }
-            };
-            if stalled {
+            }
+            if stop() && unwanted.get_or_insert_with(Instant::now).elapsed() >= LAST_WAIT {
                 self.tell_stalled()?;
+                return Err(DataError::Interrupted);
             }
         }
     }
@@ -228,7 +249,12 @@ impl Drop for Loader {
             // Tickets still in the channel are thrown away, so a worker ends after the batch it is at.
             drop(std::mem::replace(done, crossbeam_channel::never()));
             drop(tickets.take());
-            for thread in threads.drain(..) {
+            let start = Instant::now();
+            while start.elapsed() < LAST_WAIT && !threads.iter().all(JoinHandle::is_finished) {
+                std::thread::sleep(TICK / 20);
+            }
+            // One that hangs in its source is left to the end of the process.
+            for thread in threads.drain(..).filter(JoinHandle::is_finished) {
                 if thread.join().is_err() {
                     tracing::error!("a loader thread panicked outside of its source");
                 }

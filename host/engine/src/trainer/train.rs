@@ -178,18 +178,22 @@ impl Trainer {
         let mut saver = Saver::new(self.checkpoints(), self.settings.background_saves);
         while self.state.position.step < self.settings.steps {
             let (rates, objective) = (&mut self.rates, self.objective.as_mut());
-            let mut next = || loader.next_batch();
+            let mut next = || loader.next_batch_unless(&mut || watcher.stop().is_some());
             let report = match train_step(&mut self.state, objective, rates, &step_settings, &self.guard, &mut next) {
                 Err(TrainError::Refused(refused)) => {
                     saver.wait()?.iter().for_each(|path| watcher.on_saved(path));
                     let what = self.leave_out(refused, loader, &mut metrics)?;
                     watcher.on_guarded(&what);
-                    if let Some(signal) = watcher.stop() {
-                        self.save(&mut saver, watcher)?;
-                        return Self::end(Outcome::Stopped(signal), saver, watcher);
+                    match watcher.stop() {
+                        None => continue,
+                        Some(signal) => return self.stop(signal, saver, watcher),
                     }
-                    continue;
                 }
+                // Nothing of the step has moved anything yet.
+                Err(TrainError::Data(DataError::Interrupted)) => match watcher.stop() {
+                    None => continue,
+                    Some(signal) => return self.stop(signal, saver, watcher),
+                },
                 made => made?,
             };
             self.guard.accept(report.loss);
@@ -198,16 +202,15 @@ impl Trainer {
                 metrics.append(&record(&report, self.gpu_peak_mib()))?;
             }
             watcher.on_step(&report);
-            let stop = watcher.stop();
-            if last || stop.is_some() || watcher.save() || report.step % self.settings.checkpoint_every_steps == 0 {
+            if let Some(signal) = watcher.stop() {
+                return self.stop(signal, saver, watcher);
+            }
+            if last || watcher.save() || report.step % self.settings.checkpoint_every_steps == 0 {
                 self.save(&mut saver, watcher)?;
             }
             saver.take_done()?.iter().for_each(|path| watcher.on_saved(path));
             if let Some(error) = saver.lacks_room(checkpoint_bytes, Instant::now()) {
                 tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
-            }
-            if let Some(signal) = stop {
-                return Self::end(Outcome::Stopped(signal), saver, watcher);
             }
             self.previews(report.step, last, watcher)?;
             self.validate(report.step, last, watcher)?;
@@ -220,6 +223,12 @@ impl Trainer {
         let done = saver.begin(&self.snapshot(), &self.kept())?;
         done.iter().for_each(|path| watcher.on_saved(path));
         Ok(())
+    }
+
+    /// Saves what is done, and ends the run.
+    fn stop(&self, signal: i32, mut saver: Saver, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
+        self.save(&mut saver, watcher)?;
+        Self::end(Outcome::Stopped(signal), saver, watcher)
     }
 
     /// Ends a run when what it has begun to save is on disk.

@@ -76,6 +76,13 @@ pub(super) fn network(model: &ModelConfig, found: &mut Vec<Finding>) {
         let message = "a video network needs the number of frames";
         found.push(finding("/model/extra_inputs", message, "add \"num_video_frames\" to it"));
     }
+    if let NetworkConfig::VideoUnet(unet) = &model.network
+        && unet.time_context_dim.is_some()
+        && !model.extra_inputs.iter().any(|key| key == EXTRA_INPUTS[2])
+    {
+        let message = "the context over time is an entry of the batch, which the network does not get";
+        found.push(finding("/model/network/time_context_dim", message, "add \"time_context\" to model.extra_inputs"));
+    }
 }
 
 /// Copies of a condition over the frames of a scene are as many as the frames.
