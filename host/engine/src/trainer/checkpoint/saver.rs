@@ -43,17 +43,19 @@ impl Saver {
     /// When a checkpoint cannot be written; the older ones are untouched.
     pub fn begin(&mut self, snapshot: &Snapshot, kept: &Kept) -> Result<Vec<PathBuf>, CheckpointError> {
         let mut done = self.wait()?.map_or_else(Vec::new, |path| vec![path]);
+        let start = Instant::now();
         let Some(copy) = self.copy(snapshot) else {
-            done.push(self.dir.save(snapshot, kept)?);
+            done.push(saved(&self.dir, snapshot, kept)?);
             return Ok(done);
         };
+        tracing::debug!("step {}: the state was copied in {:.2} s", copy.position.step, start.elapsed().as_secs_f64());
         let (dir, rules) = (self.dir.clone(), kept.clone());
         let thread = thread::Builder::new().name("checkpoint".to_owned());
-        match thread.spawn(move || dir.save(&copy, &rules)) {
+        match thread.spawn(move || saved(&dir, &copy, &rules)) {
             Ok(writing) => self.writing = Some(writing),
             Err(error) => {
                 tracing::warn!("no thread could be started to save beside training: {error}");
-                done.push(self.dir.save(snapshot, kept)?);
+                done.push(saved(&self.dir, snapshot, kept)?);
             }
         }
         Ok(done)
@@ -112,6 +114,15 @@ impl Saver {
         }
         None
     }
+}
+
+/// Saves, and tells how long that took.
+fn saved(dir: &CheckpointDir, snapshot: &Snapshot, kept: &Kept) -> Saved {
+    let start = Instant::now();
+    let path = dir.save(snapshot, kept)?;
+    let (step, seconds) = (snapshot.position.step, start.elapsed().as_secs_f64());
+    tracing::debug!("step {step}: a checkpoint of {} MiB was written in {seconds:.2} s", snapshot.bytes() >> 20);
+    Ok(path)
 }
 
 impl Drop for Saver {
