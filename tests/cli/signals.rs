@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::run::{command, metrics, train, train_args};
 
 /// A run without an end, once it has made some steps.
-fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
+pub fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
     let args = train_args(dir, &[&["train.steps=100000"], sets].concat(), flags);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -17,7 +17,7 @@ fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
 }
 
 /// Waits for something that a running run does.
-fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
+pub fn until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(120), "{what} did not come");
