@@ -90,6 +90,16 @@ fn steps_are_left_out_and_the_run_goes_on_bit_for_bit() {
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
     let samples = metrics(&runs.dir("straight")).last().unwrap()["samples_seen"].as_u64().unwrap();
     assert_eq!(samples, 12 + left_out(&ran) as u64);
+    let skipped = |name: &str| -> Vec<u64> {
+        metrics(&runs.dir(name)).iter().map(|line| line["skipped"].as_u64().unwrap_or(0)).collect()
+    };
+    let straight = skipped("straight");
+    assert_eq!((straight[0], *straight.last().unwrap()), (0, left_out(&ran) as u64), "{straight:?}");
+    assert!(straight.is_sorted(), "{straight:?}");
+    // The count says at which step each was left out.
+    let told = |step: usize| ran.err.matches(&format!("step {step}: the loss is")).count() as u64;
+    let by_steps: Vec<u64> = (1..=12).map(|step| (1..=step).map(told).sum()).collect();
+    assert_eq!(straight, by_steps);
     let replays = std::fs::read_dir(runs.dir("straight").join("replays")).unwrap().count();
     assert_eq!(replays, left_out(&ran).min(2));
     for at in [1, 5, 8] {
@@ -100,6 +110,7 @@ fn steps_are_left_out_and_the_run_goes_on_bit_for_bit() {
             let [whole, resumed] = [&runs.dir("straight"), &runs.dir(&name)].map(|dir| checkpoint_file(dir, 12, file));
             assert!(whole == resumed, "{file} differs after {at} steps");
         }
+        assert_eq!(skipped(&name), straight, "after {at} steps");
     }
     let limited = ["train.steps=60", SKIP, "train.guards.skips_max=0", "train.guards.replays_max=0"];
     let ran = runs.train("limited", NO_NUMBER, &limited, &[]);
@@ -119,6 +130,9 @@ fn a_run_goes_back_to_its_newest_checkpoint_with_other_batches() {
     let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, (1..=12).collect::<Vec<_>>());
     assert!(lines.last().unwrap()["samples_seen"].as_u64().unwrap() > 12);
+    let events = super::tensorboard::events(&runs.dir("back"));
+    let losses = events.keys().filter(|(_, name)| name == "train/loss").map(|(step, _)| *step);
+    assert_eq!(losses.collect::<Vec<_>>(), steps);
     // Without a checkpoint there is nowhere to go.
     let none = ["train.steps=60", "train.checkpoint_every_steps=1000", back];
     runs.train("nowhere", NO_NUMBER, &none, &[]).fails(7, &["the loss is NaN", "no checkpoint yet to go back to"]);

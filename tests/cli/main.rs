@@ -34,5 +34,6 @@ mod sampling;
 mod sampling_given;
 mod sampling_values;
 mod signals;
+mod tensorboard;
 mod torture;
 mod validation;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::run::{command, metrics, train, train_args};
 
 /// A run without an end, once it has made some steps.
-fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
+pub fn running(dir: &Path, sets: &[&str], flags: &[&str]) -> Child {
     let args = train_args(dir, &[&["train.steps=100000"], sets].concat(), flags);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -259,6 +259,9 @@ fn no_fault_costs_more_than_one_interval_or_changes_a_run() {
         metrics(dir).iter().map(|line| (line["step"].as_u64().unwrap(), line["loss"].to_string())).collect()
     };
     assert_eq!(curve(&straight), curve(&victim.dir));
+    // A disk that lies may lose events; none stands there twice.
+    let last = super::tensorboard::events(&victim.dir).into_keys().map(|(step, _)| step).max();
+    assert_eq!(last, Some(steps));
 
     victim.report(faults, steps);
 }

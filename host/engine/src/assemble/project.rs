@@ -175,6 +175,7 @@ impl<C: RunKind> Project<C> {
             origins: Origins::new(data::fingerprint(source.as_ref())),
             guard: Guard::new(guards),
             metrics_every_steps: logging.metrics_every_steps,
+            tensorboard: logging.tensorboard,
             preview_every_steps: logging.preview_every_steps,
             validate_every_steps,
         };

@@ -218,6 +218,8 @@ pub struct LoggingConfig {
     /// A metrics line every so many steps.
     #[schemars(range(min = 1))]
     pub metrics_every_steps: u64,
+    /// Whether metrics, scores and previews (but for WebP) are written as TensorBoard's event files, too.
+    pub tensorboard: bool,
     /// Pictures of inputs, reconstructions, conditions and samples every so many steps; none if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -236,6 +238,7 @@ impl Default for LoggingConfig {
     fn default() -> Self {
         Self {
             metrics_every_steps: 1,
+            tensorboard: true,
             preview_every_steps: None,
             preview_scenes: 4,
             clip_format: ClipFormat::Gif,

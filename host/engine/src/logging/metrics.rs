@@ -28,6 +28,9 @@ pub struct Record {
     pub grad_norm: f64,
     /// Scenes seen so far.
     pub samples_seen: u64,
+    /// Steps that the guards have left out so far; their scenes count as seen.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Time it took, waiting for data included.
     pub seconds: f64,
     /// Of that, time spent waiting for data.
@@ -35,6 +38,10 @@ pub struct Record {
     /// Most that tensors held of the GPU at once since the line before, MiB; none on a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_peak_mib: Option<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a validation gave, as a line of its own file.
@@ -181,6 +188,7 @@ mod tests {
             learning_rate: 1e-3,
             grad_norm: 2.0,
             samples_seen: 2 * step,
+            skipped: 0,
             seconds: 0.25,
             data_seconds: 0.0,
             gpu_peak_mib: None,
@@ -232,6 +240,17 @@ mod tests {
         let error = Metrics::open(&path).unwrap().append(&Record { loss: f64::NAN, ..record(4) }).unwrap_err();
         assert!(error.to_string().contains("a number of step 4 is not finite"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn left_out_steps_are_counted_where_there_are_any() {
+        let line = |record: &Record| serde_json::to_string(record).unwrap();
+        let without = line(&record(4));
+        assert!(!without.contains("skipped"), "{without}");
+        assert_eq!(serde_json::from_str::<Record>(&without).unwrap(), record(4));
+        let some = Record { skipped: 3, ..record(4) };
+        assert!(line(&some).contains("\"skipped\":3"));
+        assert_eq!(serde_json::from_str::<Record>(&line(&some)).unwrap(), some);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Guard, Objective, Rates, StepReport, TrainState};
 use crate::config::{BestMode, Drift, Policy, TrainConfig};
 use crate::data::{DataError, Loader};
 use crate::error::ComponentError;
-use crate::logging::{LogError, Metrics, Record, ValidationRecord};
+use crate::logging::{LogError, Record, RunLog, ValidationRecord};
 
 /// What ends a run before its last step.
 #[derive(Debug, Error)]
@@ -119,6 +119,8 @@ pub struct Trainer {
     pub guard: Guard,
     /// A metrics line every so many steps.
     pub metrics_every_steps: u64,
+    /// Whether event files are written, too.
+    pub tensorboard: bool,
     /// Validation every so many steps.
     pub validate_every_steps: Option<u64>,
     /// Pictures every so many steps.
@@ -152,7 +154,7 @@ impl Trainer {
         let settings = &self.settings;
         let best = settings.keep_best.as_ref().map(|best| {
             // Scores are a file for people, too: one that cannot be read loses no checkpoint but those it would keep.
-            let records = Metrics::<ValidationRecord>::read(&self.dir.join(VALIDATION)).unwrap_or_default();
+            let records = RunLog::validations(&self.dir).unwrap_or_default();
             let scores = records.into_iter().filter_map(|record| Some((record.step, *record.scores.get(&best.score)?)));
             Best { count: best.count, highest: best.mode == BestMode::Max, scores: scores.collect() }
         });
@@ -164,11 +166,7 @@ impl Trainer {
     /// # Errors
     /// When a component, the data or the disk fails, or a step is not finite. The newest checkpoint stays as it was.
     pub fn run(&mut self, loader: &mut Loader, watcher: &mut dyn Watcher) -> Result<Outcome, TrainError> {
-        let mut metrics = Metrics::<Record>::open(&self.dir.join("metrics.jsonl"))?;
-        metrics.rewind(self.state.position.step)?;
-        if self.validate_every_steps.is_some() {
-            Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(self.state.position.step)?;
-        }
+        let mut log = RunLog::open(&self.dir, self.tensorboard, self.state.position.step)?;
         let step_settings = self.step_settings();
         // Without its lineage, which waits for the program's sum.
         let checkpoint_bytes = self.state.snapshot(self.seed, "", &[], &Lineage::default()).bytes();
@@ -182,7 +180,7 @@ impl Trainer {
             let report = match train_step(&mut self.state, objective, rates, &step_settings, &self.guard, &mut next) {
                 Err(TrainError::Refused(refused)) => {
                     saver.wait()?.iter().for_each(|path| watcher.on_saved(path));
-                    let what = self.leave_out(refused, loader, &mut metrics)?;
+                    let what = self.leave_out(refused, loader, &mut log)?;
                     watcher.on_guarded(&what);
                     match watcher.stop() {
                         None => continue,
@@ -199,7 +197,7 @@ impl Trainer {
             self.guard.accept(report.loss);
             let last = report.step == self.settings.steps;
             if last || report.step % self.metrics_every_steps == 0 {
-                metrics.append(&record(&report, self.gpu_peak_mib()))?;
+                log.step(&self.record(&report))?;
             }
             watcher.on_step(&report);
             if let Some(signal) = watcher.stop() {
@@ -212,8 +210,8 @@ impl Trainer {
             if let Some(error) = saver.lacks_room(checkpoint_bytes, Instant::now()) {
                 tracing::warn!("the next checkpoint will not fit onto the disk: {error}");
             }
-            self.previews(report.step, last, watcher)?;
-            self.validate(report.step, last, watcher)?;
+            self.previews(report.step, last, &mut log, watcher)?;
+            self.validate(report.step, last, &mut log, watcher)?;
         }
         Self::end(Outcome::Finished, saver, watcher)
     }
@@ -260,7 +258,7 @@ impl Trainer {
         &mut self,
         refused: Box<Refused>,
         loader: &mut Loader,
-        metrics: &mut Metrics<Record>,
+        log: &mut RunLog,
     ) -> Result<String, TrainError> {
         let replay = self.save_replay(&refused, loader);
         let (policy, settings) = (self.guard.policy(refused.trouble), self.guard.settings());
@@ -279,7 +277,7 @@ impl Trainer {
         }
         let again = |dir: &PathBuf| format!("; `anneal replay {}` makes it again", dir.display());
         let saved = replay.as_ref().map_or(String::new(), again);
-        let (text, Position { batches, samples_seen, .. }) = (refused.to_string(), refused.position);
+        let (text, mut position) = (refused.to_string(), refused.position);
         let what = if policy == Policy::RollBack {
             self.guard.rolled_back += 1;
             let (path, snapshot, _) = match self.checkpoints().newest_whole() {
@@ -291,17 +289,16 @@ impl Trainer {
             };
             self.state.restore(&snapshot, &path)?;
             self.guard.set_losses(&snapshot.losses);
-            metrics.rewind(snapshot.position.step)?;
-            if self.validate_every_steps.is_some() {
-                Metrics::<ValidationRecord>::open(&self.dir.join(VALIDATION))?.rewind(snapshot.position.step)?;
-            }
+            log.rewind(snapshot.position.step)?;
             format!("the run goes on from {} with the batches that come next", path.display())
         } else {
             self.guard.skipped += 1;
+            position.skipped += 1;
             "its batches are left out".to_owned()
         };
         // What has been read is not read again.
-        self.state.position = Position { batches, samples_seen, ..self.state.position };
+        let Position { batches, samples_seen, skipped, .. } = position;
+        self.state.position = Position { batches, samples_seen, skipped, ..self.state.position };
         Ok(format!("{text}: {what}{saved}"))
     }
 
@@ -330,7 +327,13 @@ impl Trainer {
         Some(peak >> 20)
     }
 
-    fn validate(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
+    fn validate(
+        &mut self,
+        step: u64,
+        last: bool,
+        log: &mut RunLog,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(), TrainError> {
         let Some(every) = self.validate_every_steps else { return Ok(()) };
         if !last && !step.is_multiple_of(every) {
             return Ok(());
@@ -338,36 +341,42 @@ impl Trainer {
         let start = Instant::now();
         let scores = self.objective.validate(self.state.ema.as_mut())?;
         let record = ValidationRecord { step, scores, seconds: start.elapsed().as_secs_f64() };
-        Metrics::open(&self.dir.join(VALIDATION))?.append(&record)?;
+        log.validation(&record)?;
         watcher.on_validation(&record);
         Ok(())
     }
 
-    fn previews(&mut self, step: u64, last: bool, watcher: &mut dyn Watcher) -> Result<(), TrainError> {
+    fn previews(
+        &mut self,
+        step: u64,
+        last: bool,
+        log: &mut RunLog,
+        watcher: &mut dyn Watcher,
+    ) -> Result<(), TrainError> {
         let Some(every) = self.preview_every_steps else { return Ok(()) };
         if !last && !step.is_multiple_of(every) {
             return Ok(());
         }
         let dir = self.dir.join("previews").join(format!("step-{step:08}"));
         self.objective.preview(self.state.ema.as_mut(), self.seed, &dir)?;
+        log.preview(&dir, step)?;
         watcher.on_preview(&dir);
         Ok(())
     }
-}
 
-/// The file with the scores of validations.
-const VALIDATION: &str = "validation.jsonl";
-
-fn record(report: &StepReport, gpu_peak_mib: Option<u64>) -> Record {
-    Record {
-        step: report.step,
-        loss: report.loss,
-        terms: report.terms.iter().cloned().collect(),
-        learning_rate: report.learning_rate,
-        grad_norm: report.grad_norm,
-        samples_seen: report.samples_seen,
-        seconds: report.seconds,
-        data_seconds: report.data_seconds,
-        gpu_peak_mib,
+    /// A step as a line of the metrics.
+    fn record(&self, report: &StepReport) -> Record {
+        Record {
+            step: report.step,
+            loss: report.loss,
+            terms: report.terms.iter().cloned().collect(),
+            learning_rate: report.learning_rate,
+            grad_norm: report.grad_norm,
+            samples_seen: report.samples_seen,
+            skipped: self.state.position.skipped,
+            seconds: report.seconds,
+            data_seconds: report.data_seconds,
+            gpu_peak_mib: self.gpu_peak_mib(),
+        }
     }
 }

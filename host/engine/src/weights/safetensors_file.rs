@@ -1,18 +1,18 @@
 //! The safetensors format, read by its header and written whole.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::thread;
 
 use safetensors::tensor::{Dtype, Metadata, View};
 use tch::{Device, Kind, Tensor};
 
 use super::file::{Contents, Entry};
 use super::{Named, WeightsError};
-use crate::digest::sha256;
+use crate::digest::{in_shares, sha256};
 
 /// Largest header, as in the format's own library.
 const HEADER_MAX: u64 = 100_000_000;
@@ -72,12 +72,40 @@ pub fn write(
     let entries = tensors.iter().map(|(name, tensor)| Ok((name.as_str(), Written::new(path, name, tensor)?)));
     let entries: Vec<(&str, Written)> = entries.collect::<Result<_, WeightsError>>()?;
     let views = entries.iter().map(|(name, written)| (*name, written));
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => WeightsError::Io { path: path.to_owned(), source },
-        other => WeightsError::Format { path: path.to_owned(), reason: other.to_string() },
-    })?;
-    let digest = |written: &Written| written.sha256.get().cloned().unwrap_or_else(|| sha256([]));
-    Ok(entries.iter().map(|(name, written)| ((*name).to_owned(), digest(written))).collect())
+    let owned = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
+    thread::scope(|scope| {
+        // Its own reading of memory, not that which goes into the file.
+        let sums = scope.spawn(move || sums(owned));
+        safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => WeightsError::Io { path: path.to_owned(), source },
+            other => WeightsError::Format { path: path.to_owned(), reason: other.to_string() },
+        })?;
+        Ok(sums.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// The SHA-256 of each tensor's bytes.
+fn sums(tensors: Vec<Named>) -> BTreeMap<String, String> {
+    let of_share = |share: Vec<Named>| -> Vec<(String, String)> {
+        let mut buffer = Vec::new();
+        let sum = |(name, tensor): Named| {
+            copy_bytes(&tensor, &mut buffer);
+            (name, sha256(&buffer))
+        };
+        share.into_iter().map(sum).collect()
+    };
+    in_shares(tensors, |(_, tensor)| num_bytes(tensor) as u64, of_share).into_iter().flatten().collect()
+}
+
+fn num_bytes(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
+}
+
+/// Makes `bytes` those of `tensor`.
+fn copy_bytes(tensor: &Tensor, bytes: &mut Vec<u8>) {
+    let on_host = tensor.to_device(Device::Cpu).contiguous();
+    bytes.resize(num_bytes(&on_host), 0);
+    on_host.copy_data_u8(bytes, on_host.numel());
 }
 
 /// A tensor as the writer asks for it; its bytes are copied out only while they are written.
@@ -85,8 +113,6 @@ struct Written {
     tensor: Tensor,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Of its bytes, once they have been asked for.
-    sha256: OnceCell<String>,
 }
 
 impl Written {
@@ -95,7 +121,7 @@ impl Written {
             WeightsError::format(path, format!("{name} is of kind {:?}, which the format lacks", tensor.kind()))
         })?;
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        Ok(Self { tensor: tensor.detach(), dtype, shape, sha256: OnceCell::new() })
+        Ok(Self { tensor: tensor.detach(), dtype, shape })
     }
 }
 
@@ -109,15 +135,13 @@ impl View for &Written {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let on_host = self.tensor.to_device(Device::Cpu).contiguous();
-        let mut bytes = vec![0; self.data_len()];
-        on_host.copy_data_u8(&mut bytes, on_host.numel());
-        self.sha256.get_or_init(|| sha256(&bytes));
+        let mut bytes = Vec::new();
+        copy_bytes(&self.tensor, &mut bytes);
         Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
-        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
+        num_bytes(&self.tensor)
     }
 }
 

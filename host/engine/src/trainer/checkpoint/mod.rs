@@ -94,6 +94,9 @@ pub struct Position {
     pub samples_seen: u64,
     /// Updates of the moving average.
     pub ema_updates: u64,
+    /// Steps that the guards left out.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// Everything a run needs to go on.

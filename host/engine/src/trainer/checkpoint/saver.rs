@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
-use tch::{Device, TchError};
+use tch::{Device, TchError, Tensor};
 
 use super::{CheckpointDir, CheckpointError, Kept, Snapshot};
 use crate::weights::Named;
@@ -142,7 +142,12 @@ impl Snapshot {
     pub fn copied(&self) -> Result<Self, TchError> {
         let copied = |named: &[Named]| -> Result<Vec<Named>, TchError> {
             let copy = |(name, tensor): &Named| {
-                let copy = tensor.detach().f_to_device_(Device::Cpu, tensor.kind(), false, true)?;
+                let mut copy = Tensor::f_empty(tensor.size(), (tensor.kind(), Device::Cpu))?;
+                if tensor.device() != Device::Cpu {
+                    // Fresh memory costs more than the copy; here all cores take it, a copy from a GPU would take one.
+                    let _ = copy.f_zero_()?;
+                }
+                copy.f_copy_(&tensor.detach())?;
                 Ok((name.clone(), copy))
             };
             named.iter().map(copy).collect()

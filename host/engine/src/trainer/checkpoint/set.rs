@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{CONFIG, CheckpointError, Lineage, Position, Snapshot};
-use crate::digest::{hex, sha256};
+use crate::digest::{hex, in_shares, sha256};
 use crate::weights::{self, WeightsFile};
 
 const MANIFEST: &str = "manifest.json";
@@ -225,29 +225,43 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
     Ok(sums(path, Vec::new())?.sha256)
 }
 
-/// The sums of a file and of spans of it, which do not overlap, in one pass.
+/// The sums of a file and of spans of it, in order, which do not overlap.
 fn sums(path: &Path, spans: Vec<(Range<u64>, String)>) -> io::Result<FileEntry> {
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    let (mut outside, mut tensors, mut at) = (Sha256::new(), BTreeMap::new(), 0);
-    let mut buffer = vec![0; 1 << 20];
-    let mut hash = |from: u64, to: u64, hasher: &mut Sha256| -> io::Result<()> {
-        let mut left = to.saturating_sub(from);
-        while left > 0 {
-            let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-            file.read_exact(&mut buffer[..wanted])?;
-            hasher.update(&buffer[..wanted]);
-            left -= wanted as u64;
-        }
-        Ok(())
-    };
-    for (range, name) in spans {
-        hash(at, range.start, &mut outside)?;
-        let mut inside = Sha256::new();
-        hash(range.start, range.end, &mut inside)?;
-        tensors.insert(name, hex(&inside.finalize()));
+    let (mut outside, mut at) = (Sha256::new(), 0);
+    for (range, _) in &spans {
+        hash(&mut file, at..range.start, &mut outside)?;
         at = range.end;
     }
-    hash(at, bytes, &mut outside)?;
-    Ok(FileEntry { bytes, sha256: hex(&outside.finalize()), tensors })
+    hash(&mut file, at..bytes, &mut outside)?;
+    let of_share = |share: Vec<(Range<u64>, String)>| -> io::Result<Vec<(String, String)>> {
+        let mut file = File::open(path)?;
+        let sum = |(range, name)| {
+            let mut inside = Sha256::new();
+            hash(&mut file, range, &mut inside)?;
+            Ok((name, hex(&inside.finalize())))
+        };
+        share.into_iter().map(sum).collect()
+    };
+    let shares = in_shares(spans, |(range, _)| range.end - range.start, of_share);
+    let tensors: Vec<Vec<(String, String)>> = shares.into_iter().collect::<io::Result<_>>()?;
+    Ok(FileEntry { bytes, sha256: hex(&outside.finalize()), tensors: tensors.into_iter().flatten().collect() })
 }
+
+/// Adds the bytes of a range of a file.
+fn hash(file: &mut File, range: Range<u64>, hasher: &mut Sha256) -> io::Result<()> {
+    file.seek(io::SeekFrom::Start(range.start))?;
+    let mut left = range.end.saturating_sub(range.start);
+    let mut buffer = vec![0; usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER))];
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER));
+        file.read_exact(&mut buffer[..wanted])?;
+        hasher.update(&buffer[..wanted]);
+        left -= wanted as u64;
+    }
+    Ok(())
+}
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 20;

@@ -13,7 +13,7 @@ const FILES: [&str; 5] =
 pub(super) fn snapshot(step: u64) -> Snapshot {
     let tensor = |name: &str| vec![(name.to_owned(), Tensor::from_slice(&[step as f32, 2.0]))];
     Snapshot {
-        position: Position { step, batches: 2 * step, samples_seen: 8 * step, ema_updates: step },
+        position: Position { step, batches: 2 * step, samples_seen: 8 * step, ema_updates: step, skipped: 0 },
         seed: 1,
         config: "a = 1\n".to_owned(),
         plugins: vec!["anneal.samplers 0.1.0 ab".to_owned()],
