@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anneal::weights as anneal_weights;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::run::{Ran, anneal, path, train};
+use crate::run::{Ran, SMALL, anneal, path, train};
 
 /// A Lightning checkpoint, saved by PyTorch.
 const LIGHTNING: &str = "host/engine/src/weights/testdata/lightning.ckpt";
@@ -89,6 +90,18 @@ fn averages_are_exported_under_the_normal_keys_and_start_a_run() {
     };
     start(&averaged, "started").succeeds();
     checkpoint(&["diff", text(&dir.path().join("started")), text(&averaged)]).succeeds();
+    // What the file lacks is told, by `config check`, too.
+    let lacking = dir.path().join("lacking.safetensors");
+    let mut weights = anneal_weights::read(&plain).unwrap();
+    let (gone, _) = weights.remove(0);
+    anneal_weights::write(&lacking, &weights, Default::default()).unwrap();
+    let init = format!("train.init_from={}", lacking.display());
+    let sets: Vec<&str> = SMALL.iter().copied().chain([init.as_str()]).flat_map(|set| ["--set", set]).collect();
+    let checked = anneal(&[&["config", "check", &path("configs/demo.toml")], &sets[..]].concat()).succeeds();
+    let trained = start(&lacking, "lacking").succeeds();
+    for ran in [checked, trained] {
+        assert!(ran.err.contains("missing keeps its initial values") && ran.err.contains(&gone), "{ran:?}");
+    }
     // Without its prefix the file would be a training from scratch.
     let bare = dir.path().join("bare.safetensors");
     checkpoint(&["convert", text(&plain), text(&bare), "--strip", "model.diffusion_model."]).succeeds();

@@ -16,6 +16,7 @@ use crate::data::{self, Batch, Loader, Source};
 use crate::plugin::{PluginError, Registry, SearchPath};
 use crate::trainer::checkpoint::{self, CheckpointDir, CheckpointError};
 use crate::trainer::{Guard, Objective, Origins, Rates, Resumed, Schedule, TrainState, Trainer};
+use crate::weights::KeyReport;
 
 /// Where a run begins.
 #[derive(Debug, Clone, Copy)]
@@ -203,10 +204,15 @@ impl<C: RunKind> Project<C> {
 pub(super) fn start_from(state: &mut TrainState, network: &str, path: &Path) -> Result<(), AssembleError> {
     let given = read_weights(path)?;
     let report = state.start_from(&given, network, path)?;
+    warn_of_start(&report, path);
+    Ok(())
+}
+
+/// Tells which keys a model that starts from the file at `path` does not find there, and which it does not use.
+pub(super) fn warn_of_start(report: &KeyReport, path: &Path) {
     if !report.is_empty() {
         tracing::warn!("{}: what is missing keeps its initial values\n{report}", path.display());
     }
-    Ok(())
 }
 
 /// The plugins that are found without a config.

@@ -12,6 +12,7 @@ mod torch_legacy_file;
 pub use adapters::{ALPHA, aligned, merge_adapters, split_adapters};
 pub use file::{Entry, WeightsFile};
 pub use report::{KeyReport, Misshapen, other_prefix};
+pub(crate) use safetensors_file::num_bytes;
 pub use safetensors_file::write;
 
 use std::path::{Path, PathBuf};

@@ -97,7 +97,8 @@ fn sums(tensors: Vec<Named>) -> BTreeMap<String, String> {
     in_shares(tensors, |(_, tensor)| num_bytes(tensor) as u64, of_share).into_iter().flatten().collect()
 }
 
-fn num_bytes(tensor: &Tensor) -> usize {
+/// Bytes of a tensor's values.
+pub(crate) fn num_bytes(tensor: &Tensor) -> usize {
     tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::faults::{Area, Faults};
 use crate::assemble::embedder_weights::{names_in_file, problem};
+use crate::assemble::project::warn_of_start;
 use crate::assemble::weights_file::{Lack, lack, shapes_at, shapes_of_lpips};
 use crate::config::{EmbedderConfig, Loaded, LpipsConfig, RunKind};
 use crate::trainer::check_start;
@@ -77,13 +78,17 @@ impl<'a, C: RunKind> Headers<'a, C> {
         }
     }
 
-    /// A run of the `model` can start from the weights at `path`, if any are named.
+    /// A run of the `model` can start from the weights at `path`, if any are named; what it does not find there is a warning, as
+    /// in training.
     pub(super) fn start(&mut self, path: Option<&Path>, model: &[Shaped], network: &str, faults: &mut Faults) {
         let Some(path) = path else { return };
         let Some(given) = self.of("/train/init_from", path, faults) else { return };
-        if let Err(reason) = check_start(model, given, network) {
-            let problem = self.loaded.problem("/train/init_from", format!("{}: {reason}", path.display()), HELP);
-            faults.add(Area::Config, problem);
+        match check_start(model, given, network) {
+            Ok(report) => warn_of_start(&report, path),
+            Err(reason) => {
+                let problem = self.loaded.problem("/train/init_from", format!("{}: {reason}", path.display()), HELP);
+                faults.add(Area::Config, problem);
+            }
         }
     }
 }

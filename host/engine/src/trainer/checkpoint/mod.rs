@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::weights::{Named, WeightsError};
+use crate::weights::{Named, WeightsError, num_bytes};
 
 /// The resolved config in a checkpoint.
 pub const CONFIG: &str = "config.toml";
@@ -126,7 +126,7 @@ impl Snapshot {
     /// Bytes of its tensors.
     pub fn bytes(&self) -> u64 {
         let all = [&self.model, &self.ema, &self.optimizer].into_iter().flatten();
-        all.map(|(_, tensor)| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64).sum()
+        all.map(|(_, tensor)| num_bytes(tensor) as u64).sum()
     }
 }
 
