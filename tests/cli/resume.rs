@@ -57,16 +57,17 @@ fn every_optimizer_goes_on_bit_for_bit() {
 
 #[test]
 fn workers_and_prefetch_do_not_change_a_run() {
-    let weights: Vec<Vec<u8>> =
-        [["data.workers=0", "data.prefetch_batches=1"], ["data.workers=3", "data.prefetch_batches=7"]]
-            .iter()
-            .map(|sets| {
-                let dir = tempfile::tempdir().unwrap();
-                train(dir.path(), &[sets[0], sets[1], "train.steps=6"], &[]).succeeds();
-                checkpoint_file(dir.path(), 6, "model.safetensors")
-            })
-            .collect();
-    assert!(weights[0] == weights[1]);
+    let run = |workers: u32, prefetch: u32| {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = [format!("data.workers={workers}"), format!("data.prefetch_batches={prefetch}")];
+        train(dir.path(), &[&sets[0], &sets[1], "train.steps=6"], &[]).succeeds();
+        let losses: Vec<String> = metrics(dir.path()).iter().map(|line| line["loss"].to_string()).collect();
+        (losses, checkpoint_file(dir.path(), 6, "model.safetensors"))
+    };
+    let alone = run(0, 1);
+    for (workers, prefetch) in [(1, 1), (1, 4), (3, 7), (8, 1), (8, 3), (8, 16)] {
+        assert!(run(workers, prefetch) == alone, "{workers} workers, {prefetch} batches ahead");
+    }
 }
 
 #[test]
