@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::autoencoder::lpips_file;
 use super::native_conformance::{SCHEMA_FILE, compiled, missed, report_of, said};
 use super::run::{anneal, checkpoint_file, metrics, path, train};
 use super::{conformance, run};
@@ -96,6 +97,20 @@ fn a_weighting_learns_with_the_model_and_goes_on_bit_for_bit() {
     assert!(evaluated.out.contains("loss"), "{}", evaluated.out);
     let out = dir.path().join("sample").display().to_string();
     anneal(&["sample", &straight.display().to_string(), "--out", &out]).succeeds();
+}
+
+#[test]
+fn a_weighting_that_would_learn_nothing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lpips = format!("loss.lpips={{weights=\"{}\",prefix=\"loss.perceptual_loss.\"}}", lpips_file(dir.path()));
+    let learned = "loss.weighting={plugin=\"uncertainty\",channels=16}";
+    let sets = ["loss.distance=lpips", "loss.weighted_lpips=false", &lpips, learned];
+    let told = ["loss.weighting: has parameters that would learn nothing", "loss.weighted_lpips = true"];
+    train(&dir.path().join("run"), &sets, &[]).fails(3, &told);
+    let demo = path("configs/demo.toml");
+    let flags = sets.iter().flat_map(|set| ["--set", set]);
+    let check: Vec<&str> = ["config", "check", &demo].into_iter().chain(flags).collect();
+    anneal(&check).fails(3, &told);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 use super::activations::of_libtorch;
 use super::{AssembleError, Built, Place};
-use crate::config::PluginKind;
+use crate::config::{Distance, Loaded, PluginKind, Problem, RunConfig};
 use crate::diffusion::LossWeighting;
 use crate::error::{ComponentError, ErrorCode};
 use crate::plugin::{Registry, TorchLink};
@@ -37,6 +37,24 @@ pub(super) fn own_weighting(
         params.push(tensor);
     }
     Ok(())
+}
+
+/// A weighting that learns where the loss has nothing of it.
+pub(super) fn unused(loaded: &Loaded<RunConfig>, weighting: &LossWeighting) -> Option<Problem> {
+    let loss = &loaded.config.loss;
+    let learns = match weighting {
+        LossWeighting::Scalar(_) => false,
+        LossWeighting::Tensor { weighting, .. } => weighting.params().iter().any(|decl| !decl.buffer),
+    };
+    if !learns || loss.distance != Distance::Lpips || loss.weighted_lpips {
+        return None;
+    }
+    let message = "has parameters that would learn nothing: the distance is not weighted";
+    Some(loaded.problem(
+        "/loss/weighting",
+        message,
+        "set loss.weighted_lpips = true, or name a weighting of sigma alone",
+    ))
 }
 
 /// Asks a weighting once, one over tensors with tensors that have no values, so that what does not fit is told before the

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::checkpoint::Position;
 use crate::config::{GuardsConfig, Policy};
 
 /// The standard deviation of normal numbers, in median distances from the median.
@@ -30,6 +31,28 @@ impl fmt::Display for Trouble {
                 write!(f, "a spike above losses of {median:.4} that typically deviate by {deviation:.4}")
             }
         }
+    }
+}
+
+/// A step that the guard let move nothing.
+#[derive(Debug)]
+pub struct Refused {
+    /// The step it would have been, counted from 1.
+    pub step: u64,
+    /// What is wrong with it.
+    pub trouble: Trouble,
+    /// Mean loss of its batches.
+    pub loss: f64,
+    /// L2 norm of the whole gradient.
+    pub grad_norm: f64,
+    /// Where the run is when its batches are left out.
+    pub position: Position,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, trouble, loss, grad_norm, .. } = self;
+        write!(f, "step {step}: the loss is {loss} and the gradient's norm {grad_norm}, {trouble}")
     }
 }
 

@@ -6,7 +6,7 @@ use anneal_torch::{generator, random::Stream};
 
 use super::checkpoint::Position;
 use super::optimizer::clip_factor;
-use super::{BatchPass, Guard, Objective, Schedule, TrainError, TrainState, Trouble};
+use super::{BatchPass, Guard, Objective, Refused, Schedule, TrainError, TrainState};
 use crate::autoencoding::Terms;
 use crate::data::{Batch, DataError};
 
@@ -47,28 +47,6 @@ pub struct Rates {
     pub model: Schedule,
     /// Of its adversary.
     pub adversary: Option<Schedule>,
-}
-
-/// A step that the guard let move nothing.
-#[derive(Debug)]
-pub struct Refused {
-    /// The step it would have been, counted from 1.
-    pub step: u64,
-    /// What is wrong with it.
-    pub trouble: Trouble,
-    /// Mean loss of its batches.
-    pub loss: f64,
-    /// L2 norm of the whole gradient.
-    pub grad_norm: f64,
-    /// Where the run is when its batches are left out.
-    pub position: Position,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { step, trouble, loss, grad_norm, .. } = self;
-        write!(f, "step {step}: the loss is {loss} and the gradient's norm {grad_norm}, {trouble}")
-    }
 }
 
 /// The gradient of a step, which lies in the optimizers.
