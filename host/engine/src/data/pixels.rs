@@ -7,6 +7,9 @@ use image::{DynamicImage, ImageReader, Rgb, RgbImage, RgbaImage, imageops::Filte
 
 use super::SampleError;
 
+/// How much longer than wide, or wider than long, beyond the size that is wanted, a picture may be to be scaled as a whole.
+const STRETCH_MAX: u64 = 64;
+
 /// Reads an image file, its format told by its content; transparent parts become white.
 pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     let open = || ImageReader::open(path)?.with_guessed_format();
@@ -72,7 +75,27 @@ pub(super) fn cover(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
     if (image.height(), image.width()) == (rows, columns) {
         return image;
     }
+    let image = middle(image, rows, columns);
     DynamicImage::from(image).resize_to_fill(columns, rows, FilterType::CatmullRom).into_rgb8()
+}
+
+/// What of an image can be seen once it covers `rows` x `columns`, where it is so long or so wide that scaling all of it would
+/// take many times the memory.
+fn middle(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
+    let (width, height) = (u64::from(image.width()), u64::from(image.height()));
+    let (rows, columns) = (u64::from(rows.max(1)), u64::from(columns.max(1)));
+    // The sides that have the shape of what is wanted; twice as much is kept, for the filter reaches over the edge.
+    let seen_width = (height * columns).div_ceil(rows).max(1) * 2;
+    let seen_height = (width * rows).div_ceil(columns).max(1) * 2;
+    let (cut_width, cut_height) = if width > seen_width * STRETCH_MAX / 2 {
+        (seen_width, height)
+    } else if height > seen_height * STRETCH_MAX / 2 {
+        (width, seen_height)
+    } else {
+        return image;
+    };
+    let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
+    image::imageops::crop_imm(&image, left as u32, top as u32, cut_width as u32, cut_height as u32).to_image()
 }
 
 /// Appends the image's planes `[3, h, w]` in `[-1, 1]`.
@@ -103,6 +126,18 @@ mod tests {
         let mut planes = Vec::new();
         append_planes(&image, &mut planes);
         assert_eq!(planes, [-1.0, -1.0, 1.0, 1.0, -1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_picture_like_a_thread_is_cut_before_it_is_scaled() {
+        // Scaled as a whole it would have 512 x 16 million pixels.
+        let thread = RgbImage::from_fn(2, 60_000, |_, y| Rgb([if (29_000..31_000).contains(&y) { 90 } else { 0 }; 3]));
+        assert_eq!(middle(thread.clone(), 512, 512).dimensions(), (2, 4));
+        let covered = cover(thread, 512, 512);
+        assert_eq!(covered.dimensions(), (512, 512));
+        assert!(covered.pixels().all(|pixel| pixel.0 == [90; 3]));
+        let banner = RgbImage::new(640, 10);
+        assert_eq!(middle(banner, 16, 16).dimensions(), (640, 10));
     }
 
     #[test]
