@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::{env, fs, io};
 
 use super::document::{Key, Node, Origin, Source, Tree, dotted, parse_document, parse_value};
-use super::problem::Problem;
+use super::problem::{Problem, TOLD_MAX};
 use super::suggest::closest;
 use crate::bounded::{TEXT_MAX, read_text};
 
@@ -98,6 +98,9 @@ fn bases(root: &mut Node, path: &Path, reading: &mut Reading, problems: &mut Vec
     let at = ["extends".to_owned()];
     let mut layers = Some(Vec::new());
     for name in names {
+        if problems.len() > TOLD_MAX {
+            return None;
+        }
         if reading.count == FILES_MAX {
             let message = format!("more than {FILES_MAX} files are read for one config, which extend each other");
             problems.push(name.origin.problem(&at, message, "extend fewer, and each once"));

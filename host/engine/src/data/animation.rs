@@ -16,7 +16,7 @@ use super::{SampleError, pixels};
 const FRAMES_MAX: usize = 4096;
 /// Pixels that all frames of an animation may have together, as they are stored: a few bytes say that a frame is large, and each
 /// is drawn as a whole.
-const PIXELS_MAX: u64 = 1 << 30;
+const PIXELS_MAX: u64 = 1 << 28;
 /// Frames a second of files that leave it to the viewer.
 const DEFAULT_FPS: f64 = 10.0;
 

@@ -13,7 +13,7 @@ use crate::config::MeshOrbitConfig;
 /// Times a second at which the model is measured for its frame.
 const MEASURES_A_SECOND: f32 = 12.0;
 /// Points that are measured at most, over all of those times: of a long animation of many points fewer times are looked at.
-const POINTS_MAX: usize = 1 << 28;
+const POINTS_MAX: usize = 1 << 26;
 /// Elevation that a view's jitter ends at, radians: at the pole itself a camera has no way up.
 const STEEPEST: f64 = 1.55;
 
@@ -252,7 +252,8 @@ fn clips(config: &MeshOrbitConfig, model: &Model) -> Result<Vec<(Option<usize>, 
 /// Middle and radius of a ball around the model in all poses of its clips.
 fn measure(model: &Model, clips: &[(Option<usize>, String, f64)]) -> (Vec3, f32) {
     let seconds: f64 = clips.iter().map(|(_, _, duration)| duration).sum();
-    let poses_max = (POINTS_MAX / Pose::new(model, None, 0.0).points().count().max(1)).max(1);
+    // A pose takes time of its own, however few its points are.
+    let poses_max = (POINTS_MAX / (Pose::new(model, None, 0.0).points().count() + 100)).max(1);
     let rate = MEASURES_A_SECOND.min((poses_max as f64 / seconds) as f32);
     let poses = clips.iter().flat_map(|(animation, _, duration)| {
         let measures = (*duration as f32 * rate).ceil() as usize;

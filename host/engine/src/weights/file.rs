@@ -145,7 +145,8 @@ mod tests {
     fn tensors_share_values_up_to_a_bound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.pt");
-        let storage = b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x00\x30NJ\0\x10\0\0tQK\0(J\0\x10\0\0t(K\x01tt";
+        let storage =
+            b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x00\x30NJ\0\x10\0\0tQK\0(J\0\x10\0\0t(K\x01tt";
         let tensor = [b"ctorch._utils\n_rebuild_tensor_v2\n".as_slice(), storage, b"Rq\x010"].concat();
         let write = |count: u8| {
             let items: Vec<u8> = (0..count).flat_map(|i| [b'K', i, b'h', 1]).collect();
