@@ -126,9 +126,9 @@ fn build(paths: &Paths, folder: &Path) -> Result<PathBuf, Failure> {
     // code, and dead code kept, would take several times as long to build and find nothing more.
     let build = folder.join("build");
     let mut command = Command::new(program);
-    command.current_dir(&paths.root).args(["fuzz", "build", "--dev", "--sanitizer", "none", "--codegen-units", "16"]);
-    command.args(["--strip-dead-code=true", "--fuzz-dir", "tests/fuzz/libfuzzer", "--target-dir"]).arg(&build);
-    process::run(command.env("LIBTORCH", paths.libtorch_link()))?;
+    command.current_dir(&paths.root).args(["fuzz", "build", "--dev", "--sanitizer", "none", "--fuzz-dir"]);
+    command.arg("tests/fuzz/libfuzzer").arg("--target-dir").arg(&build);
+    process::run(command.env("RUSTFLAGS", "-Ccodegen-units=16 -Clink-dead-code=no"))?;
     Ok(build.join(format!("{}-unknown-linux-gnu/debug", std::env::consts::ARCH)))
 }
 

@@ -299,6 +299,11 @@ fn hostile_models_take_neither_memory_nor_time() {
     let refused = |change: fn(&mut Value)| opened(change).err().unwrap().to_string();
     let many = refused(|document| document["accessors"][0]["count"] = json!(4_000_000_000_u32));
     assert!(many.contains("accessor 0 says that it has 4000000000 values"), "{many}");
+    let short = folder.path().join("short.glb");
+    fs::write(&short, b"glTF\x02\0\0\0\xff\xff\xff\xff\x00\0\0\x7fJSON{}").unwrap();
+    assert!(
+        MeshOrbit::open(&config(short)).err().unwrap().to_string().contains("short.glb: not a readable glTF model")
+    );
     let device = refused(|document| document["buffers"][0]["uri"] = json!("/dev/zero"));
     assert!(device.contains("\"/dev/zero\" is no file"), "{device}");
     let name = refused(|document| document["buffers"][0]["uri"] = json!("%ff"));

@@ -1,6 +1,7 @@
 //! A glTF file to a model, with every index checked.
 
 use std::cell::Cell;
+use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
@@ -37,7 +38,9 @@ fn load_gltf(path: &Path) -> Result<Model, DataError> {
         source => DataError::Model { path: path.to_owned(), source },
     };
     let unusable = |reason: String| DataError::UnusableModel { path: path.to_owned(), reason };
-    let gltf::Gltf { document, blob } = gltf::Gltf::open(path).map_err(failed)?;
+    // From memory, because read from a file the length in its header is believed.
+    let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let gltf::Gltf { document, blob } = gltf::Gltf::from_slice(&bytes).map_err(failed)?;
     let folder = path.parent();
     check_files(&document, folder).map_err(unusable)?;
     let buffers = gltf::import_buffers(&document, folder, blob).map_err(failed)?;
