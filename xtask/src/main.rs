@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod digest;
 mod failure;
+mod fuzz;
 mod languages;
 mod parity;
 mod paths;
@@ -79,6 +80,8 @@ enum Verb {
         #[arg(long, default_value_t = 20_000)]
         steps: u64,
     },
+    /// Give readers of files hostile bytes, under libFuzzer, and print what came of each (the first time it builds for a quarter of an hour)
+    Fuzz(fuzz::Fuzz),
     /// Format, tidy, clippy, tests: the cheapest first
     Check,
     /// The repository's own rules: import order, file openings, links and the like
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Verb::Languages => languages::run(&paths),
         Verb::Torture { faults } => torture::run(&paths, faults),
         Verb::Soak { steps } => soak::run(&paths, steps),
+        Verb::Fuzz(fuzz) => fuzz.run(&paths),
         Verb::Check => check::run(&paths),
         Verb::Tidy => tidy::run(&paths),
     };

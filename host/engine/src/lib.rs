@@ -2,6 +2,7 @@
 //!
 //! Modules stand in the order a batch meets them, and each uses only what is listed above it.
 
+mod bounded;
 mod digest;
 /// What can go wrong, with the fields a person needs to mend it.
 pub mod error;

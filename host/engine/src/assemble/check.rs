@@ -7,11 +7,18 @@ use crate::config::{Loaded, NetworkConfig, Problem, RunKind};
 use crate::data::Batch;
 use crate::plugin::{PluginError, Registry};
 
+/// Plugins that a config may name: each is checked against the whole config.
+const PLUGINS_MAX: usize = 256;
+
 /// All that is wrong with the plugins a config names, without executing anything of theirs. Where nothing is, their
 /// settings' defaults are written into the config.
 pub fn check_plugins<C: RunKind>(loaded: &mut Loaded<C>, registry: &Registry) -> Vec<Problem> {
     let named: Vec<_> =
         loaded.config.plugin_refs().into_iter().map(|used| (used.pointer, used.kind, used.name.to_owned())).collect();
+    if named.len() > PLUGINS_MAX {
+        let message = format!("the config names {} plugins, at most {PLUGINS_MAX} are taken", named.len());
+        return vec![loaded.problem("", message, "take out those that are there again and again")];
+    }
     let (mut problems, mut lacks) = (Vec::new(), false);
     for (pointer, kind, name) in named {
         match registry.find(kind, &name) {

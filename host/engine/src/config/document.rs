@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::problem::{Problem, TOLD_MAX};
 
 /// Integers up to here survive the trip through JSON to a plugin in any language.
 const INTEGER_MAX: i64 = 1 << 53;
@@ -123,12 +123,20 @@ pub(super) fn dotted(at: &[String]) -> String {
 /// Reads a whole file's text; syntax errors and refused values go to `problems`. None where it is not TOML.
 pub(super) fn parse_document(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in &errors {
+    for error in errors.iter().take(TOLD_MAX) {
         let problem = syntax_problem(source, error);
         // The first fault of a line; the parser's later ones follow from it.
         if problems.last().is_none_or(|last| last.line != problem.line || last.file != problem.file) {
             problems.push(problem);
         }
+    }
+    if let Some(next) = errors.get(TOLD_MAX) {
+        let span = next.span().unwrap_or(0..0);
+        problems.push(Origin::new(source, &span).problem(
+            &[],
+            "more faults follow from here on",
+            "mend the others first",
+        ));
     }
     let mut reader = Reader { source, at: Vec::new(), problems };
     let root = reader.table(table.span(), table.get_ref());

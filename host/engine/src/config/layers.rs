@@ -1,13 +1,15 @@
 //! The layers of a config: what a file extends, the file itself, and `--set` on top.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs, io};
 
 use super::document::{Key, Node, Origin, Source, Tree, dotted, parse_document, parse_value};
-use super::problem::Problem;
+use super::problem::{Problem, TOLD_MAX};
 use super::suggest::closest;
+use crate::bounded::{TEXT_MAX, read_text};
 
 /// Keys that name a component; a table that names another one replaces the table beneath it.
 const TAGS: [&str; 2] = ["kind", "plugin"];
@@ -15,11 +17,21 @@ const TAGS: [&str; 2] = ["kind", "plugin"];
 /// Keys of a plugin's table that are the host's, and so outlive a change of the plugin.
 const HOST_KEYS: [&str; 6] = ["input_key", "input_keys", "ucg_rate", "legacy_ucg_value", "ucg_group", "is_trainable"];
 
+/// Files that one config is made of: two that each extend another twice would be read four times, and so on.
+const FILES_MAX: usize = 64;
+
+/// Files that are being read, outermost first, and how many have been read in all.
+#[derive(Default)]
+struct Reading {
+    open: Vec<PathBuf>,
+    count: usize,
+}
+
 /// Reads `path` and what it extends, puts `sets` on top; none where not even a tree came out.
 pub(super) fn read(path: &Path, sets: &[String], problems: &mut Vec<Problem>) -> Option<Node> {
-    let mut stack = Vec::new();
-    let mut root = match read_text(path) {
-        Ok(text) => file(path, text, &mut stack, problems)?,
+    let mut reading = Reading::default();
+    let mut root = match read_text(path, TEXT_MAX) {
+        Ok(text) => file(path, text, &mut reading, problems)?,
         Err(error) => {
             problems.push(unreadable(path, &error));
             return None;
@@ -50,15 +62,16 @@ pub(super) fn read(path: &Path, sets: &[String], problems: &mut Vec<Problem>) ->
 }
 
 /// The tree of one file, merged over what it extends.
-fn file(path: &Path, text: String, stack: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Node> {
+fn file(path: &Path, text: String, reading: &mut Reading, problems: &mut Vec<Problem>) -> Option<Node> {
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir = canonical.parent().unwrap_or(Path::new("/")).to_owned();
     let source = Arc::new(Source { file: Some(path.to_owned()), dir, text });
     // A file that does not parse says nothing about what it lacks.
     let mut root = parse_document(&source, problems)?;
-    stack.push(canonical);
-    let bases = bases(&mut root, path, stack, problems);
-    stack.pop();
+    reading.open.push(canonical);
+    reading.count += 1;
+    let bases = bases(&mut root, path, reading, problems);
+    reading.open.pop();
     let mut merged: Option<Node> = None;
     for layer in bases?.into_iter().chain([root]) {
         match &mut merged {
@@ -70,7 +83,7 @@ fn file(path: &Path, text: String, stack: &mut Vec<PathBuf>, problems: &mut Vec<
 }
 
 /// Takes `extends` out of `root` and reads the files it names; none if one of them failed.
-fn bases(root: &mut Node, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Vec<Node>> {
+fn bases(root: &mut Node, path: &Path, reading: &mut Reading, problems: &mut Vec<Problem>) -> Option<Vec<Node>> {
     let Tree::Table(entries) = &mut root.tree else {
         return Some(Vec::new());
     };
@@ -85,8 +98,16 @@ fn bases(root: &mut Node, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut 
     let at = ["extends".to_owned()];
     let mut layers = Some(Vec::new());
     for name in names {
+        if problems.len() > TOLD_MAX {
+            return None;
+        }
+        if reading.count == FILES_MAX {
+            let message = format!("more than {FILES_MAX} files are read for one config, which extend each other");
+            problems.push(name.origin.problem(&at, message, "extend fewer, and each once"));
+            return None;
+        }
         let layer = match name.as_str() {
-            Some(text) => base(&name.origin, &path.with_file_name(text), stack, problems),
+            Some(text) => base(&name.origin, &path.with_file_name(text), reading, problems),
             None => {
                 let help = "write extends = \"base.toml\" or extends = [\"a.toml\", \"b.toml\"]";
                 problems.push(name.origin.problem(&at, "expected the path of a config file", help));
@@ -101,9 +122,9 @@ fn bases(root: &mut Node, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut 
     layers
 }
 
-fn base(origin: &Origin, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Node> {
+fn base(origin: &Origin, path: &Path, reading: &mut Reading, problems: &mut Vec<Problem>) -> Option<Node> {
     let at = ["extends".to_owned()];
-    let text = match read_text(path) {
+    let text = match read_text(path, TEXT_MAX) {
         Ok(text) => text,
         Err(error) => {
             let fault = unreadable(path, &error);
@@ -113,18 +134,14 @@ fn base(origin: &Origin, path: &Path, stack: &mut Vec<PathBuf>, problems: &mut V
         }
     };
     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(start) = stack.iter().position(|open| *open == canonical) {
-        let names = stack[start..].iter().chain([&canonical]).filter_map(|path| path.file_name());
+    if let Some(start) = reading.open.iter().position(|open| *open == canonical) {
+        let names = reading.open[start..].iter().chain([&canonical]).filter_map(|path| path.file_name());
         let ring = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" -> ");
         let message = format!("files extend each other in a ring: {ring}");
         problems.push(origin.problem(&at, message, "take `extends` out of one of them"));
         return None;
     }
-    file(path, text, stack, problems)
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    fs::read_to_string(path)
+    file(path, text, reading, problems)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
@@ -149,6 +166,9 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
         io::ErrorKind::InvalidData => {
             ("not a text in UTF-8".to_owned(), "name a TOML config file; save it as UTF-8".to_owned())
         }
+        io::ErrorKind::FileTooLarge => {
+            (format!("longer than {TEXT_MAX} bytes, which no config is"), "name a TOML config file".to_owned())
+        }
         io::ErrorKind::IsADirectory => ("a folder, not a config file".to_owned(), "name a TOML file in it".to_owned()),
         _ => (format!("cannot be read: {error}"), "check the file's permissions".to_owned()),
     };
@@ -164,8 +184,10 @@ fn merge(under: &mut Node, over: Node) {
     under.origin = origin;
     match (&mut under.tree, tree) {
         (Tree::Table(entries), Tree::Table(new_entries)) => {
+            let names = entries.iter().enumerate().map(|(idx, (key, _))| (key.name.clone(), idx));
+            let places: HashMap<String, usize> = names.collect();
             for (key, node) in new_entries {
-                match entries.iter_mut().find(|(known, _)| known.name == key.name) {
+                match places.get(&key.name).map(|&idx| &mut entries[idx]) {
                     Some((known, value)) => {
                         *known = key;
                         merge(value, node);

@@ -41,6 +41,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Faults of a file that are told: what has more is no config, and finding the place of each takes time.
+pub(super) const TOLD_MAX: usize = 200;
+
 /// All faults of a config, in the order of the files and of the lines in them. Never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems(pub Vec<Problem>);

@@ -113,10 +113,13 @@ fn list(schema: &Value, key: &str) -> Vec<Value> {
     schema.get(key).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
+/// Values in a schema once its references are resolved: definitions that each refer to another twice grow without end.
+const VALUES_MAX: usize = 100_000;
+
 /// `schema` with its local references resolved and its nulls gone. A schema that contains itself is cut where it
-/// recurs, and takes anything there.
+/// recurs, or has grown past all measure, and takes anything there.
 pub(super) fn normalized(schema: &Value) -> Value {
-    let mut plain = Normalizer { root: schema, open: Vec::new() }.schema(schema);
+    let mut plain = Normalizer { root: schema, open: Vec::new(), values: 0 }.schema(schema);
     if let Value::Object(members) = &mut plain {
         members.remove("$defs");
         members.remove("definitions");
@@ -128,6 +131,8 @@ struct Normalizer<'a> {
     root: &'a Value,
     /// References being resolved, outermost first.
     open: Vec<String>,
+    /// Values so far.
+    values: usize,
 }
 
 impl Normalizer<'_> {
@@ -135,6 +140,7 @@ impl Normalizer<'_> {
         let Value::Object(members) = schema else {
             return schema.clone();
         };
+        self.values += members.len();
         let mut plain = Map::new();
         for (keyword, value) in members {
             match (keyword.as_str(), value) {
@@ -163,6 +169,7 @@ impl Normalizer<'_> {
                     plain.insert(keyword.clone(), self.schema(value));
                 }
                 (_, value) => {
+                    self.values += count(value);
                     plain.insert(keyword.clone(), value.clone());
                 }
             }
@@ -173,7 +180,7 @@ impl Normalizer<'_> {
     fn target(&mut self, reference: &str) -> Value {
         let known = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         match known {
-            Some(target) if !self.open.iter().any(|open| open == reference) => {
+            Some(target) if self.values < VALUES_MAX && !self.open.iter().any(|open| open == reference) => {
                 self.open.push(reference.to_owned());
                 let plain = self.schema(target);
                 self.open.pop();
@@ -181,6 +188,16 @@ impl Normalizer<'_> {
             }
             _ => Value::Bool(true),
         }
+    }
+}
+
+/// Values in a value; a long text counts as several.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(members) => members.values().map(count).sum(),
+        Value::String(text) => 1 + text.len() / 32,
+        _ => 1,
     }
 }
 
@@ -218,6 +235,16 @@ mod tests {
         assert_eq!(plain["properties"]["a"]["properties"]["next"], json!({}));
         assert_eq!(plain["properties"]["b"], json!({ "type": "integer" }));
         assert!(!plain.to_string().contains("$ref"));
+    }
+
+    #[test]
+    fn references_that_grow_are_cut() {
+        let next = |i: usize| json!({ "$ref": format!("#/$defs/{i}") });
+        let defs: Map<String, Value> =
+            (0..60).map(|i| (i.to_string(), json!({ "items": next(i + 1), "not": next(i + 1) }))).collect();
+        let plain = normalized(&json!({ "properties": { "a": next(0) }, "$defs": defs }));
+        assert!(plain["properties"]["a"]["items"]["items"].is_object());
+        assert!(plain.to_string().len() < 20 * VALUES_MAX);
     }
 
     #[test]

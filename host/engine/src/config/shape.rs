@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::describe::{expected, first_sentence, format_range, got, type_help};
-use super::document::{Key, Node, Tree, dotted};
+use super::document::{Key, Node, Origin, Tree, dotted};
 use super::paths::{self, Files};
-use super::problem::Problem;
+use super::problem::{Problem, TOLD_MAX};
 use super::schema::PATH_MARK;
 use super::suggest::{closest, did_you_mean, one_of};
 use super::upstream;
@@ -33,7 +33,20 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn wrong(&mut self, node: &Node, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.push(node.origin.problem(&self.at, message, help));
+        self.tell(&node.origin, message, help);
+    }
+
+    fn tell(&mut self, origin: &Origin, message: impl Into<String>, help: impl Into<String>) {
+        if self.problems.len() < TOLD_MAX {
+            self.problems.push(origin.problem(&self.at, message, help));
+        } else if !self.is_full() {
+            self.problems.push(origin.problem(&self.at, "more faults follow from here on", "mend the others first"));
+        }
+    }
+
+    /// Whether no more faults are told.
+    fn is_full(&self) -> bool {
+        self.problems.len() > TOLD_MAX
     }
 
     /// A fault of the value itself, its remedy followed by what the setting means.
@@ -209,7 +222,7 @@ impl Walk<'_> {
         };
         for (key, _) in entries.iter().filter(|(key, _)| key.name == typo) {
             self.at.push(typo.to_owned());
-            self.problems.push(key.origin.problem(&self.at, "unknown key", format!("did you mean `{name}`?")));
+            self.tell(&key.origin, "unknown key", format!("did you mean `{name}`?"));
             self.at.pop();
         }
         true
@@ -274,6 +287,9 @@ impl Walk<'_> {
 
     /// Reports the key at `self.at`, which the table does not have, and returns the key that was meant.
     fn unknown_key<'p>(&mut self, key: &Key, table: &Node, properties: &'p Map<String, Value>) -> Option<&'p str> {
+        if self.is_full() {
+            return None;
+        }
         let names = || properties.keys().map(String::as_str);
         let free = names().filter(|name| table.get(name).is_none());
         let near = closest(&key.name, free).or_else(|| closest(&key.name, names()));
@@ -291,7 +307,7 @@ impl Walk<'_> {
                 }
             },
         };
-        self.problems.push(key.origin.problem(&self.at, "unknown key", help));
+        self.tell(&key.origin, "unknown key", help);
         near
     }
 }

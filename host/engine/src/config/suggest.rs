@@ -1,11 +1,18 @@
 //! "Did you mean": the known name nearest to a mistyped one.
 
+/// Bytes of the longest name that a mistyped one is compared with others: comparing takes the product of their lengths.
+const NAME_MAX: usize = 100;
+
 /// The known name nearest to `given`, if near enough to be what was meant.
 pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if given.len() > NAME_MAX {
+        return None;
+    }
     let plain = |name: &str| name.to_lowercase().replace(['-', ' '], "_");
     let given = plain(given);
     known
         .into_iter()
+        .filter(|name| name.len() <= NAME_MAX)
         .map(|name| (strsim::osa_distance(&given, &plain(name)), name))
         .filter(|(distance, name)| {
             let length = given.chars().count().min(name.chars().count());

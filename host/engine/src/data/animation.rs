@@ -14,6 +14,9 @@ use super::{SampleError, pixels};
 
 /// An animation may have this many frames: all of them are in memory at once.
 const FRAMES_MAX: usize = 4096;
+/// Pixels that all frames of an animation may have together, as they are stored: a few bytes say that a frame is large, and each
+/// is drawn as a whole.
+const PIXELS_MAX: u64 = 1 << 28;
 /// Frames a second of files that leave it to the viewer.
 const DEFAULT_FPS: f64 = 10.0;
 
@@ -23,6 +26,10 @@ const DEFAULT_FPS: f64 = 10.0;
 /// # Errors
 /// When the bytes are no image, or a damaged one, or its size is not the one that is wanted.
 pub(super) fn decode(bytes: &[u8], fit: Option<Fit>, place: &Path) -> Result<Decoded, SampleError> {
+    decode_within(PIXELS_MAX, bytes, fit, place)
+}
+
+fn decode_within(pixels_max: u64, bytes: &[u8], fit: Option<Fit>, place: &Path) -> Result<Decoded, SampleError> {
     let failed = |source: ImageError| SampleError::Decode { path: place.to_owned(), source };
     let format = image::guess_format(bytes).map_err(failed)?;
     let Some(frames) = frames(bytes, format).map_err(failed)? else {
@@ -30,12 +37,18 @@ pub(super) fn decode(bytes: &[u8], fit: Option<Fit>, place: &Path) -> Result<Dec
         return Ok(Decoded { frames: vec![fitted(image, fit, place)?], fps: DEFAULT_FPS });
     };
     let mut decoded = Vec::new();
-    let mut length = Duration::ZERO;
+    let (mut length, mut pixels) = (Duration::ZERO, 0);
     for frame in frames {
         let frame = frame.map_err(failed)?;
         if decoded.len() == FRAMES_MAX {
             let (place, reason) = (place.display().to_string(), format!("more than {FRAMES_MAX} frames; cut it"));
             return Err(SampleError::Unusable { place, reason });
+        }
+        let (columns, rows) = frame.buffer().dimensions();
+        pixels += u64::from(columns) * u64::from(rows);
+        if pixels > pixels_max {
+            let reason = format!("more than {pixels_max} pixels in all its frames; cut it, or make them smaller");
+            return Err(SampleError::Unusable { place: place.display().to_string(), reason });
         }
         length += Duration::from(frame.delay());
         decoded.push(fitted(pixels::over_white(frame.into_buffer().into()), fit, place)?);
@@ -122,5 +135,23 @@ pub(super) mod tests {
         let fit = Fit { size: [8, 8], resize: false };
         let error = decode(&bytes, Some(fit), Path::new("a.gif")).unwrap_err().to_string();
         assert!(error.contains("8x12 pixels"), "{error}");
+    }
+
+    #[test]
+    fn large_frames_that_take_few_bytes_are_counted() {
+        let mut bytes = Vec::new();
+        // A screen of 1000 x 1000, and frames of one pixel on it.
+        let mut encoder = gif::Encoder::new(&mut bytes, 1000, 1000, &[0; 6]).unwrap();
+        for _ in 0..20 {
+            encoder
+                .write_frame(&gif::Frame { width: 1, height: 1, buffer: vec![0].into(), ..Default::default() })
+                .unwrap();
+        }
+        drop(encoder);
+        assert!(bytes.len() < 1000);
+        let fit = Fit { size: [8, 8], resize: true };
+        assert_eq!(decode(&bytes, Some(fit), Path::new("a.gif")).unwrap().frames.len(), 20);
+        let error = decode_within(19_999_999, &bytes, Some(fit), Path::new("a.gif")).unwrap_err().to_string();
+        assert_eq!(error, "a.gif: more than 19999999 pixels in all its frames; cut it, or make them smaller");
     }
 }

@@ -24,6 +24,16 @@ pub enum SampleError {
         /// What the decoder says.
         source: image::ImageError,
     },
+    /// An image has more pixels than are decoded.
+    #[error("{}: the image has {}x{} pixels (rows x columns), at most {max} in all are read; make it smaller", path.display(), size[0], size[1])]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Rows and columns of the image.
+        size: [u32; 2],
+        /// Pixels that are read.
+        max: u64,
+    },
     /// An image has another size than the config says.
     #[error(
         "{}: the image is {}x{} pixels (rows x columns), data.source.size says {}x{}; set data.source.resize to scale it",

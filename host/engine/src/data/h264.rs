@@ -1,7 +1,7 @@
 //! H.264 in mp4 files, decoded here.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -116,14 +116,45 @@ impl Film {
     }
 }
 
-fn open(path: &Path) -> Result<(BufReader<File>, u64), SampleError> {
+/// A file that ends after as many steps as one of its length is worth: in some damaged files the demuxer goes round in circles.
+struct Steps<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R> Steps<R> {
+    fn new(inner: R, length: u64) -> Self {
+        Self { inner, left: length.saturating_mul(4).saturating_add(1 << 16) }
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other("its boxes do not end"))?;
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Steps<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.step()?;
+        self.inner.read(buffer)
+    }
+}
+
+impl<R: Seek> Seek for Steps<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.step()?;
+        self.inner.seek(to)
+    }
+}
+
+fn open(path: &Path) -> Result<(Steps<BufReader<File>>, u64), SampleError> {
     let failed = |source| SampleError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    Ok((BufReader::new(file), length))
+    Ok((Steps::new(BufReader::new(file), length), length))
 }
 
-fn describe(path: &Path, fit: Fit, reader: BufReader<File>, length: u64) -> Option<Film> {
+fn describe(path: &Path, fit: Fit, reader: Steps<BufReader<File>>, length: u64) -> Option<Film> {
     let file = Mp4Reader::read_header(reader, length).ok()?;
     let is_h264 = |track: &&mp4::Mp4Track| {
         track.track_type().is_ok_and(|kind| kind == TrackType::Video)
@@ -182,5 +213,18 @@ impl Footage for Film {
             return Err(self.wrong(reason));
         }
         Ok(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_whose_boxes_go_round_in_circles_ends() {
+        let mut file = Steps::new(io::Cursor::new([0; 8]), 8);
+        let steps = (0..).take_while(|_| file.seek(SeekFrom::Start(0)).is_ok()).count();
+        assert_eq!(steps, (1 << 16) + 32);
+        assert!(file.read(&mut [0; 8]).is_err());
     }
 }

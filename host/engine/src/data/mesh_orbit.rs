@@ -12,6 +12,8 @@ use crate::config::MeshOrbitConfig;
 
 /// Times a second at which the model is measured for its frame.
 const MEASURES_A_SECOND: f32 = 12.0;
+/// Points that are measured at most, over all of those times: of a long animation of many points fewer times are looked at.
+const POINTS_MAX: usize = 1 << 26;
 /// Elevation that a view's jitter ends at, radians: at the pole itself a camera has no way up.
 const STEEPEST: f64 = 1.55;
 
@@ -249,20 +251,21 @@ fn clips(config: &MeshOrbitConfig, model: &Model) -> Result<Vec<(Option<usize>, 
 
 /// Middle and radius of a ball around the model in all poses of its clips.
 fn measure(model: &Model, clips: &[(Option<usize>, String, f64)]) -> (Vec3, f32) {
-    let mut points: Vec<Vec3> = Vec::new();
-    for (animation, _, duration) in clips {
-        let measures = (*duration as f32 * MEASURES_A_SECOND).ceil() as usize;
-        for i in 0..=measures {
-            let pose = Pose::new(model, *animation, i as f32 / MEASURES_A_SECOND);
-            points.extend(pose.points());
-        }
+    let seconds: f64 = clips.iter().map(|(_, _, duration)| duration).sum();
+    // A pose takes time of its own, however few its points are.
+    let poses_max = (POINTS_MAX / (Pose::new(model, None, 0.0).points().count() + 100)).max(1);
+    let rate = MEASURES_A_SECOND.min((poses_max as f64 / seconds) as f32);
+    let poses = clips.iter().flat_map(|(animation, _, duration)| {
+        let measures = (*duration as f32 * rate).ceil() as usize;
+        (0..=measures).map(move |i| Pose::new(model, *animation, i as f32 / rate))
+    });
+    let mut bounds = (Vec3::INFINITY, Vec3::NEG_INFINITY);
+    for pose in poses.clone() {
+        bounds = pose.points().fold(bounds, |(low, high), point| (low.min(point), high.max(point)));
     }
-    let (low, high) = points
-        .iter()
-        .fold((Vec3::INFINITY, Vec3::NEG_INFINITY), |(low, high), &point| (low.min(point), high.max(point)));
-    let centre = (low + high) / 2.0;
-    let radius = points.iter().map(|point| point.distance(centre)).fold(0.0, f32::max);
-    (centre, radius)
+    let centre = (bounds.0 + bounds.1) / 2.0;
+    let distance = |pose: Pose| pose.points().map(|point| point.distance(centre)).fold(0.0, f32::max);
+    (centre, poses.map(distance).fold(0.0, f32::max))
 }
 
 #[cfg(test)]

@@ -291,3 +291,21 @@ fn turns_and_jitters_stay_in_their_ranges() {
     let few = MeshOrbitConfig { azimuths_deg: vec![0.0], ..config };
     assert!(MeshOrbit::open(&few).err().unwrap().to_string().ends_with("1 angles for 3 views"));
 }
+
+#[test]
+fn hostile_models_take_neither_memory_nor_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |change: fn(&mut Value)| MeshOrbit::open(&config(write_cube(folder.path(), change)));
+    let refused = |change: fn(&mut Value)| opened(change).err().unwrap().to_string();
+    let many = refused(|document| document["accessors"][0]["count"] = json!(4_000_000_000_u32));
+    assert!(many.contains("accessor 0 says that it has 4000000000 values"), "{many}");
+    let short = folder.path().join("short.glb");
+    fs::write(&short, b"glTF\x02\0\0\0\xff\xff\xff\xff\x00\0\0\x7fJSON{}").unwrap();
+    assert!(
+        MeshOrbit::open(&config(short)).err().unwrap().to_string().contains("short.glb: not a readable glTF model")
+    );
+    let device = refused(|document| document["buffers"][0]["uri"] = json!("/dev/zero"));
+    assert!(device.contains("\"/dev/zero\" is no file"), "{device}");
+    let name = refused(|document| document["buffers"][0]["uri"] = json!("%ff"));
+    assert!(name.contains("the file contradicts itself"), "{name}");
+}

@@ -1,7 +1,6 @@
 //! The `multiview-dir` source: objects seen from known cameras, at rest or moving.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anneal_torch::random::Stream;
@@ -13,6 +12,7 @@ use super::footage::{Fit, Footage, ImageFiles};
 use super::frames_dir::{ENDINGS, entries, numbered};
 use super::views::{Place, Views, cond_idx};
 use super::{DataError, Sample, SampleError, Source, pixels};
+use crate::bounded::{self, LIST_MAX};
 use crate::config::{BadSample, MultiviewDirConfig};
 
 /// The file with an object's cameras.
@@ -178,7 +178,7 @@ fn choose(available: usize, start: usize, config: &MultiviewDirConfig) -> (Vec<u
 fn object(folder: &Path, config: &MultiviewDirConfig) -> Result<Object, DataError> {
     let path = folder.join(CAMERAS);
     let wrong = |reason: String| DataError::Unusable { place: path.display().to_string(), reason };
-    let text = fs::read_to_string(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+    let text = bounded::read_text(&path, LIST_MAX).map_err(|source| DataError::Read { path: path.clone(), source })?;
     let cameras: Cameras = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let apart = usize::from(cond_idx(config.cond_view, 1).is_none());
     let needed = config.num_views as usize + apart;
@@ -235,6 +235,8 @@ fn frames(folder: &Path, name: &str) -> Result<Vec<PathBuf>, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{Rgb, RgbImage};
 
     use super::super::Values;

@@ -1,19 +1,24 @@
 //! Pictures to numbers: decoding, white backgrounds, fitting, and the range the networks see.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader, Rgb, RgbImage, RgbaImage, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage, RgbaImage, imageops::FilterType};
 
 use super::SampleError;
+
+/// Pixels of an image: a file of a few bytes can say that it has any number, and decoded each takes several bytes.
+const PIXELS_MAX: u64 = 1 << 27;
+
+/// How much longer than wide, or wider than long, beyond the size that is wanted, a picture may be to be scaled as a whole.
+const STRETCH_MAX: u64 = 64;
 
 /// Reads an image file, its format told by its content; transparent parts become white.
 pub(super) fn read(path: &Path) -> Result<RgbImage, SampleError> {
     let open = || ImageReader::open(path)?.with_guessed_format();
     let reader = open().map_err(|source| SampleError::Read { path: path.to_owned(), source })?;
     // The file could be opened, so what fails from here on, an early end included, is in its content.
-    let image = reader.decode().map_err(|source| SampleError::Decode { path: path.to_owned(), source })?;
-    Ok(over_white(image))
+    decoded(reader, path)
 }
 
 /// Rows and columns of an image file, without decoding it.
@@ -37,9 +42,21 @@ pub(super) fn size_of(bytes: &[u8], place: &Path) -> Result<[u32; 2], SampleErro
 pub(super) fn decode(bytes: &[u8], place: &Path) -> Result<RgbImage, SampleError> {
     // Guessing a format reads from memory and cannot fail; a format that is not known fails in decoding.
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let reader = reader.map_err(|source| SampleError::Read { path: place.to_owned(), source })?;
-    let image = reader.decode().map_err(|source| SampleError::Decode { path: place.to_owned(), source })?;
-    Ok(over_white(image))
+    decoded(reader.map_err(|source| SampleError::Read { path: place.to_owned(), source })?, place)
+}
+
+/// The image that a reader is at the start of, if it is not too large.
+fn decoded(reader: ImageReader<impl BufRead + Seek>, place: &Path) -> Result<RgbImage, SampleError> {
+    let failed = |source| SampleError::Decode { path: place.to_owned(), source };
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (columns, rows) = decoder.dimensions();
+    if u64::from(columns) * u64::from(rows) > PIXELS_MAX {
+        return Err(SampleError::TooLarge { path: place.to_owned(), size: [rows, columns], max: PIXELS_MAX });
+    }
+    let mut limits = Limits::default();
+    limits.reserve(decoder.total_bytes()).map_err(failed)?;
+    decoder.set_limits(limits).map_err(failed)?;
+    Ok(over_white(DynamicImage::from_decoder(decoder).map_err(failed)?))
 }
 
 /// The image in the configured size: scaled and cropped with `resize`, and else it must have it. `place` is where it
@@ -72,7 +89,27 @@ pub(super) fn cover(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
     if (image.height(), image.width()) == (rows, columns) {
         return image;
     }
+    let image = middle(image, rows, columns);
     DynamicImage::from(image).resize_to_fill(columns, rows, FilterType::CatmullRom).into_rgb8()
+}
+
+/// What of an image can be seen once it covers `rows` x `columns`, where it is so long or so wide that scaling all of it would
+/// take many times the memory.
+fn middle(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
+    let (width, height) = (u64::from(image.width()), u64::from(image.height()));
+    let (rows, columns) = (u64::from(rows.max(1)), u64::from(columns.max(1)));
+    // The sides that have the shape of what is wanted; twice as much is kept, for the filter reaches over the edge.
+    let seen_width = (height * columns).div_ceil(rows).max(1) * 2;
+    let seen_height = (width * rows).div_ceil(columns).max(1) * 2;
+    let (cut_width, cut_height) = if width > seen_width * STRETCH_MAX / 2 {
+        (seen_width, height)
+    } else if height > seen_height * STRETCH_MAX / 2 {
+        (width, seen_height)
+    } else {
+        return image;
+    };
+    let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
+    image::imageops::crop_imm(&image, left as u32, top as u32, cut_width as u32, cut_height as u32).to_image()
 }
 
 /// Appends the image's planes `[3, h, w]` in `[-1, 1]`.
@@ -103,6 +140,35 @@ mod tests {
         let mut planes = Vec::new();
         append_planes(&image, &mut planes);
         assert_eq!(planes, [-1.0, -1.0, 1.0, 1.0, -1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_picture_like_a_thread_is_cut_before_it_is_scaled() {
+        // Scaled as a whole it would have 512 x 16 million pixels.
+        let thread = RgbImage::from_fn(2, 60_000, |_, y| Rgb([if (29_000..31_000).contains(&y) { 90 } else { 0 }; 3]));
+        assert_eq!(middle(thread.clone(), 512, 512).dimensions(), (2, 4));
+        let covered = cover(thread, 512, 512);
+        assert_eq!(covered.dimensions(), (512, 512));
+        assert!(covered.pixels().all(|pixel| pixel.0 == [90; 3]));
+        let banner = RgbImage::new(640, 10);
+        assert_eq!(middle(banner, 16, 16).dimensions(), (640, 10));
+    }
+
+    #[test]
+    fn a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() {
+        let mut bytes = Cursor::new(Vec::new());
+        RgbImage::new(1, 1).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        let mut bytes = bytes.into_inner();
+        // The header says 20000 x 20000 grey pixels of a bit, 50 megabytes, which would be 1200 decoded.
+        bytes[16..26].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20, 1, 0]);
+        let mut sum = flate2::Crc::new();
+        sum.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+        let said = decode(&bytes, Path::new("a.png")).unwrap_err().to_string();
+        assert!(
+            said.starts_with("a.png: the image has 20000x20000 pixels (rows x columns), at most 134217728"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::source::of_file;
 use super::threads::side_by_side;
 use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, animation, clip, footage, pixels};
+use crate::bounded::{self, LIST_MAX, TEXT_MAX};
 use crate::config::{BadSample, ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig};
 
 /// Endings of files that ffmpeg is asked to read.
@@ -107,8 +108,8 @@ impl Videos {
     /// When the list cannot be read, a line of it is malformed, a video is not there, or (with `fail`) the first cannot
     /// be read.
     pub fn in_list(config: &VideoListConfig, on_bad: BadSample) -> Result<Self, DataError> {
-        let text =
-            fs::read_to_string(&config.path).map_err(|source| DataError::Read { path: config.path.clone(), source })?;
+        let text = bounded::read_text(&config.path, LIST_MAX)
+            .map_err(|source| DataError::Read { path: config.path.clone(), source })?;
         let folder = config.path.parent().unwrap_or(Path::new(""));
         let mut videos = Vec::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -385,7 +386,7 @@ fn said(line: &str) -> Result<Said, String> {
 /// The text of the file with a video's name and the ending `.txt`, on one line.
 fn caption_beside(path: &Path) -> Result<String, SampleError> {
     let path = path.with_extension("txt");
-    let text = fs::read_to_string(&path).map_err(|source| SampleError::Read { path, source })?;
+    let text = bounded::read_text(&path, TEXT_MAX).map_err(|source| SampleError::Read { path, source })?;
     Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

@@ -7,9 +7,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::digest::sha256;
+use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 use thiserror::Error;
+
+use crate::bounded::{self, TEXT_MAX};
+use crate::digest::{hex, sha256};
 
 /// Files in a package, its list of digests included.
 const FILES_MAX: usize = 4096;
@@ -153,27 +156,29 @@ pub fn unpack(package: impl Read, folder: &Path) -> Result<(), ArchiveError> {
         if entry.header().entry_type() != EntryType::Regular {
             return Err(refused(name, "is a link or no file"));
         }
-        let mut bytes = Vec::new();
-        let left = BYTES_MAX - total;
-        entry.by_ref().take(left + 1).read_to_end(&mut bytes).map_err(ArchiveError::Damaged)?;
-        if bytes.len() as u64 > left {
-            return Err(ArchiveError::TooLarge("2 GiB"));
-        }
-        total += bytes.len() as u64;
-        if digests.insert(name.clone(), sha256(&bytes)).is_some() {
+        if digests.contains_key(&name) {
             return Err(refused(name, "is there twice"));
         }
-        if name == SUMS {
-            sums = Some(String::from_utf8_lossy(&bytes).into_owned());
+        let left = BYTES_MAX - total;
+        let (bytes, digest) = write(folder, &name, &mut entry.by_ref().take(left + 1))?;
+        if bytes > left {
+            return Err(ArchiveError::TooLarge("2 GiB"));
         }
-        write(folder, &name, &bytes)?;
+        total += bytes;
+        if name == SUMS {
+            let path = folder.join(SUMS);
+            let text = bounded::read(&path, TEXT_MAX).map_err(|source| ArchiveError::Io { path, source })?;
+            sums = Some(String::from_utf8_lossy(&text).into_owned());
+        }
+        digests.insert(name, digest);
     }
     digests.remove(SUMS);
     check_sums(&sums.ok_or_else(|| ArchiveError::Sums("is missing".to_owned()))?, &digests)
 }
 
-/// Writes a file that no other user can write, whatever the umask.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+/// Writes a file that no other user can write, whatever the umask, piece by piece: few bytes unpack to very many. Says how
+/// long it is, and its SHA-256.
+fn write(folder: &Path, name: &str, from: &mut impl Read) -> Result<(u64, String), ArchiveError> {
     let path = folder.join(name);
     let failed = |source| ArchiveError::Io { path: path.clone(), source };
     for parent in Path::new(name).ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
@@ -184,8 +189,18 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         }
     }
     let mut file = fs::File::create_new(&path).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.set_permissions(Permissions::from_mode(0o644)).map_err(failed)
+    let (mut piece, mut digest, mut length) = (vec![0; 1 << 16], Sha256::new(), 0);
+    loop {
+        let count = from.read(&mut piece).map_err(ArchiveError::Damaged)?;
+        if count == 0 {
+            break;
+        }
+        digest.update(&piece[..count]);
+        file.write_all(&piece[..count]).map_err(failed)?;
+        length += count as u64;
+    }
+    file.set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
+    Ok((length, hex(&digest.finalize())))
 }
 
 fn check_sums(sums: &str, digests: &BTreeMap<String, String>) -> Result<(), ArchiveError> {

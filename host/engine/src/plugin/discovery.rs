@@ -16,8 +16,12 @@ use sha2::{Digest, Sha256};
 use super::PluginError;
 use super::manifest::{Artifact, Manifest, Runtime};
 use super::wasm::CodeCache;
+use crate::bounded::{self, TEXT_MAX};
 use crate::config::Environment;
 use crate::digest::{hex, sha256};
+
+/// Bytes of a file that is run; a plugin that brings libtorch has hundreds of millions.
+const ARTIFACT_MAX: u64 = 4 << 30;
 
 /// Who named a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,22 +243,23 @@ fn subfolders(dir: &Path) -> Vec<PathBuf> {
 pub(super) fn read(folder: &Path, dir: &Path) -> Result<Found, String> {
     let folder = inside(folder, dir)?;
     let mut digest = Sha256::new();
-    let mut load = |name: &Path| -> Result<Vec<u8>, String> {
+    let mut load = |name: &Path, max: u64| -> Result<Vec<u8>, String> {
         let path = inside(&folder.join(name), &folder)?;
         check_owner(&path)?;
-        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes = bounded::read(&path, max).map_err(|error| format!("{}: {error}", path.display()))?;
         digest.update(Sha256::digest(&bytes));
         Ok(bytes)
     };
     check_owner(&folder)?;
-    let text = String::from_utf8(load(Path::new("plugin.toml"))?).map_err(|_| "plugin.toml is not UTF-8".to_owned())?;
+    let text = String::from_utf8(load(Path::new("plugin.toml"), TEXT_MAX)?)
+        .map_err(|_| "plugin.toml is not UTF-8".to_owned())?;
     let manifest = Manifest::parse(&text, &folder.join("plugin.toml")).map_err(|problems| problems.to_string())?;
     for artifact in manifest.artifacts.values() {
-        check_hash(artifact, &load(&artifact.path)?)?;
+        check_hash(artifact, &load(&artifact.path, ARTIFACT_MAX)?)?;
     }
     let mut schemas = Vec::with_capacity(manifest.entries.len());
     for entry in &manifest.entries {
-        let schema: Value = serde_json::from_slice(&load(&entry.schema)?)
+        let schema: Value = serde_json::from_slice(&load(&entry.schema, TEXT_MAX)?)
             .map_err(|error| format!("{}: is no JSON: {error}", entry.schema.display()))?;
         if !schema.is_object() {
             return Err(format!("{}: is no JSON Schema", entry.schema.display()));

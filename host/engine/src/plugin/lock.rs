@@ -1,7 +1,7 @@
 //! `anneal.lock`: exactly which plugins the configs of a folder were run with.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Plugin, PluginError, Registry};
+use crate::bounded::{self, TEXT_MAX};
 use crate::config::PluginRef;
 
 /// The version of the file's format.
@@ -89,7 +90,7 @@ impl Lock {
     /// When it cannot be read, or is of another format.
     pub fn read(path: &Path) -> Result<Option<Self>, LockError> {
         let failed = |reason: String| LockError { path: path.to_owned(), reason };
-        let text = match fs::read_to_string(path) {
+        let text = match bounded::read_text(path, TEXT_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|error| failed(error.to_string()))?,
         };
@@ -147,6 +148,8 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn lock(plugins: &[(&str, &str)]) -> Lock {

@@ -24,6 +24,9 @@ const SCHEMA_VERSION: u32 = 1;
 /// The WIT package that WASM plugins are run with.
 const WIT: (u64, u64) = (1, 0);
 
+/// Entries that a plugin may have: each brings a schema.
+const ENTRIES_MAX: usize = 256;
+
 /// Linear memory that a WASM plugin may ask for.
 const MEMORY_MIB_MAX: u32 = 512;
 
@@ -368,6 +371,11 @@ fn capabilities(raw: RawCapabilities, faults: &mut Faults<'_>) -> (Option<u32>, 
 }
 
 fn check_entries(entries: &[Spanned<ManifestEntry>], faults: &mut Faults<'_>) {
+    if let Some(next) = entries.get(ENTRIES_MAX) {
+        let message = format!("there are {}, at most {ENTRIES_MAX} are read", entries.len());
+        faults.add(next.span(), "entry", message, "part them among several plugins".to_owned());
+        return;
+    }
     for (i, entry) in entries.iter().enumerate() {
         let (span, entry) = (entry.span(), entry.get_ref());
         let key = format!("entry.{i}");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrustError;
 use super::discovery::check_owner;
+use crate::bounded::{self, TEXT_MAX};
 
 /// A plugin that may run, as long as it is the same to the byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ impl TrustList {
     /// When it cannot be read, is damaged, or others could have written it.
     pub fn read(path: &Path) -> Result<Self, TrustError> {
         let failed = |reason: String| TrustError { path: path.to_owned(), reason };
-        let text = match fs::read_to_string(path) {
+        let text = match bounded::read_text(path, TEXT_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             text => text.map_err(|error| failed(error.to_string()))?,
         };

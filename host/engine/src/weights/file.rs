@@ -66,6 +66,9 @@ pub struct WeightsFile {
     metadata: BTreeMap<String, String>,
 }
 
+/// How many times its length a file's tensors may be: they may share values, of which each gets its own.
+const SHARED_MAX: u64 = 16;
+
 /// What a format finds in a file.
 pub(super) struct Contents {
     pub entries: Vec<Entry>,
@@ -88,6 +91,13 @@ impl WeightsFile {
             _ if magic == torch_legacy_file::MAGIC => torch_legacy_file::contents(path, &mut file)?,
             _ => safetensors_file::contents(path, &mut file)?,
         };
+        let size = file.metadata().map_err(&io)?.len();
+        let bytes = contents.entries.iter().map(Entry::bytes).fold(0, u64::saturating_add);
+        if bytes / SHARED_MAX > size {
+            let reason =
+                format!("its tensors would have {bytes} bytes, more than {SHARED_MAX} times those of the file");
+            return Err(WeightsError::format(path, reason));
+        }
         Ok(Self { path: path.to_owned(), file, entries: contents.entries, metadata: contents.metadata })
     }
 
@@ -119,5 +129,37 @@ impl WeightsFile {
                 .and_then(|view| view.f_contiguous()),
         };
         tensor.map_err(|error| WeightsError::format(&self.path, format!("{}: {error}", entry.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::write::FileOptions;
+    use zip::{CompressionMethod, ZipWriter};
+
+    use super::*;
+
+    #[test]
+    fn tensors_share_values_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.pt");
+        let storage =
+            b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x00\x30NJ\0\x10\0\0tQK\0(J\0\x10\0\0t(K\x01tt";
+        let tensor = [b"ctorch._utils\n_rebuild_tensor_v2\n".as_slice(), storage, b"Rq\x010"].concat();
+        let write = |count: u8| {
+            let items: Vec<u8> = (0..count).flat_map(|i| [b'K', i, b'h', 1]).collect();
+            let pickle = [b"\x80\x02", &tensor[..], b"}(", &items[..], b"u."].concat();
+            let mut zip = ZipWriter::new(File::create(&path).unwrap());
+            for (name, bytes) in [("a/data.pkl", &pickle[..]), ("a/data/0", &[0; 4 * 4096])] {
+                zip.start_file(name, FileOptions::default().compression_method(CompressionMethod::Stored)).unwrap();
+                zip.write_all(bytes).unwrap();
+            }
+            zip.finish().unwrap();
+            WeightsFile::open(&path).map(|file| file.entries().len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(write(3), Ok(3));
+        assert!(write(200).unwrap_err().contains("more than 16 times those of the file"));
     }
 }

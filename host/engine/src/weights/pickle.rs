@@ -97,6 +97,15 @@ impl Object {
             Self::Opaque => "a Python object",
         }
     }
+
+    /// Axes or letters that it has copies of.
+    fn copied(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => 2 * tensor.shape.len(),
+            Self::Unreadable(builder) => builder.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// The pickle machine: a stack of objects, and a memo of those that come again.
@@ -111,7 +120,7 @@ struct Machine<'a> {
     /// Heights of the stack at marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Items of lists that calls have copied: the same list may be an argument many times.
+    /// Items of lists, axes of tensors and letters that calls have copied: the same may be an argument many times.
     copied: usize,
 }
 
@@ -268,16 +277,16 @@ impl Machine<'_> {
                     self.pop()?;
                 }
                 let (args, callee) = (self.pop()?, self.pop()?);
-                self.copied += self.pairs_of(args);
-                if self.copied > OBJECTS_MAX {
-                    return Err("its lists are copied without end".to_owned());
-                }
+                self.copy(self.pairs_of(args))?;
                 match self.called(callee, args)? {
                     Called::Same(id) => {
                         self.stack.push(id);
                         return Ok(());
                     }
-                    Called::New(object) => object,
+                    Called::New(object) => {
+                        self.copy(object.copied())?;
+                        object
+                    }
                 }
             }
         };
@@ -325,6 +334,12 @@ impl Machine<'_> {
             }
             _ => Called::New(Object::Opaque),
         })
+    }
+
+    /// Counts items that are copied.
+    fn copy(&mut self, count: usize) -> Step<()> {
+        self.copied += count;
+        if self.copied > OBJECTS_MAX { Err("its lists are copied without end".to_owned()) } else { Ok(()) }
     }
 
     /// How many items the first argument of a call lists.

@@ -24,7 +24,10 @@ const VISITED_MAX: usize = 1_000_000;
 /// Deepest nesting of dicts.
 const DEPTH_MAX: usize = 32;
 
-/// Longest key of a tensor, in bytes.
+/// Bytes of keys and shapes that are kept of tensors: the same ones may be named many times.
+const KEPT_MAX: usize = 64 << 20;
+
+/// Longest key of a tensor, in bytes, those of the dicts around it included.
 const KEY_MAX: usize = 1024;
 
 /// Longest text at the top that is told.
@@ -57,7 +60,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<StateDict, String> {
     }
     let named = |id: Id| matches!(&objects[id], Object::Text(key) if **key == *"state_dict");
     let inner = items.iter().find(|(key, value)| named(*key) && matches!(objects[*value], Object::Dict(_)));
-    let mut search = Search { objects: &objects, left: VISITED_MAX, found: Vec::new() };
+    let mut search = Search { objects: &objects, left: VISITED_MAX, kept: 0, found: Vec::new() };
     search.collect(inner.map_or(top, |(_, dict)| *dict), "", 0)?;
     found.tensors = search.found;
     Ok(found)
@@ -93,6 +96,8 @@ fn fact(object: &Object) -> Option<String> {
 struct Search<'a> {
     objects: &'a [Object],
     left: usize,
+    /// Bytes of keys and shapes so far.
+    kept: usize,
     found: Vec<(String, TensorRef)>,
 }
 
@@ -107,13 +112,21 @@ impl Search<'_> {
         for (key, value) in items {
             self.left = self.left.checked_sub(1).ok_or("it holds more objects than any model")?;
             let key = match &objects[*key] {
-                Object::Text(key) if key.len() > KEY_MAX => return Err("a key is longer than any name".to_owned()),
+                Object::Text(key) if prefix.len() + key.len() > KEY_MAX => {
+                    return Err("a key is longer than any name".to_owned());
+                }
                 Object::Text(key) => format!("{prefix}{key}"),
                 Object::Int(key) => format!("{prefix}{key}"),
                 _ => continue,
             };
             match &objects[*value] {
-                Object::Tensor(tensor) => self.found.push((key, tensor.clone())),
+                Object::Tensor(tensor) => {
+                    self.kept += key.len() + 16 * tensor.shape.len();
+                    if self.kept > KEPT_MAX {
+                        return Err("its tensors have more keys and axes than those of any model".to_owned());
+                    }
+                    self.found.push((key, tensor.clone()));
+                }
                 Object::Unreadable(builder) => return Err(format!("`{key}` is built by {builder}, which is not read")),
                 Object::Dict(_) => self.collect(*value, &format!("{key}."), depth + 1)?,
                 _ => {}

@@ -87,3 +87,31 @@ fn dicts_that_hold_each_other_do_not_go_on_for_ever() {
     shared.push(b'.');
     assert!(error(&shared).contains("more objects than any model"));
 }
+
+/// A reference to the storage "0" and what follows of a tensor of 64 axes, as arguments of a call.
+fn axes() -> Vec<u8> {
+    let storage = b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x00\x30NK\x00tQK\x00(";
+    [storage.as_slice(), &b"K\x01".repeat(64), b"tq\x02h\x02t"].concat()
+}
+
+#[test]
+fn what_is_named_again_and_again_is_not_copied_without_end() {
+    let call = [b"ctorch._utils\n_rebuild_tensor_v2\nq\x00", &axes()[..], b"q\x01R0"].concat();
+    let many = [b"\x80\x02", &call[..], &b"h\x00h\x01R0".repeat(70_000), b"}."].concat();
+    assert!(error(&many).contains("copied without end"));
+    let name = [b"ctorch._utils\n_rebuild_", &b"x".repeat(10_000)[..], b"\nq\x00)q\x01R0"].concat();
+    let many = [b"\x80\x02", &name[..], &b"h\x00h\x01R0".repeat(2000), b"}."].concat();
+    assert!(error(&many).contains("copied without end"));
+}
+
+#[test]
+fn keys_of_dicts_within_dicts_stay_short() {
+    let key = [b"X\x00\x02\0\0".as_slice(), &b"k".repeat(512)].concat();
+    let nested = [b"\x80\x02}".as_slice(), &key, b"}", &key, b"}", &key, b"}sss."].concat();
+    assert!(error(&nested).contains("longer than any name"), "{}", error(&nested));
+    // One tensor under very many keys, each of half a kilobyte with those around it.
+    let call = [b"ctorch._utils\n_rebuild_tensor_v2\n", &axes()[..], b"Rq\x05"].concat();
+    let dict = [b"(", &b"K\x07h\x05".repeat(50_000)[..], b"u"].concat();
+    let many = [b"\x80\x02", &call[..], b"0}", &key[..], b"}", &dict[..], b"s."].concat();
+    assert!(error(&many).contains("more keys and axes"), "{}", error(&many));
+}

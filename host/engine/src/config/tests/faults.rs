@@ -230,3 +230,15 @@ fn a_typo_in_any_key_of_a_shipped_config_is_named_with_its_line() {
         assert!(keys > 20, "{name} has only {keys} keys");
     }
 }
+
+#[test]
+fn of_very_many_faults_the_first_are_told() {
+    let house = House::new();
+    let keys: String = (0..20_000).map(|i| format!("key_{i} = {i}\n")).collect();
+    for text in [format!("[run]\n{keys}"), "= 1\n".repeat(20_000)] {
+        house.write("configs/many.toml", &text);
+        let problems = house.load("configs/many.toml", &[]).unwrap_err();
+        assert!((100..300).contains(&problems.0.len()), "{}", problems.0.len());
+        assert!(problems.to_string().contains("more faults follow from here on"));
+    }
+}

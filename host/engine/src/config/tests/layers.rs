@@ -215,3 +215,18 @@ fn sets_that_lead_nowhere_are_refused() {
     help: quote it: "2020-01-01"
     "#);
 }
+
+#[test]
+fn files_that_extend_each_other_again_and_again_and_devices_are_refused() {
+    let house = House::new();
+    for i in 0..30 {
+        let next = i + 1;
+        house.write(&format!("configs/{i}.toml"), &format!("extends = [\"{next}.toml\", \"{next}.toml\"]\n"));
+    }
+    house.write("configs/30.toml", "");
+    let problems = house.load("configs/0.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("more than 64 files are read for one config"), "{problems}");
+    house.write("configs/zero.toml", "extends = \"/dev/zero\"\n");
+    let problems = house.load("configs/zero.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("extends: /dev/zero: longer than 1048576 bytes"), "{problems}");
+}

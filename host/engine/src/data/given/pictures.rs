@@ -14,6 +14,9 @@ use crate::config::FfmpegConfig;
 /// A channel below this is not white: lossy files leave grey around what is on white.
 const WHITE: u8 = 245;
 
+/// Side of the largest square that is cut out of a picture before it is scaled; what is larger is scaled down to it first.
+const SIDE_MAX: u32 = 8192;
+
 /// How a picture is brought to a model's size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Framing {
@@ -42,7 +45,7 @@ impl Framing {
         let square = self.fill_ratio.and_then(|ratio| Square::around(&pictures, ratio));
         let framed = |picture: RgbImage| match square {
             Some(square) => {
-                let cut = square.cut(&picture);
+                let cut = square.cut(picture);
                 pixels::cover(
                     imageops::resize(&cut, rows.min(columns), rows.min(columns), FilterType::CatmullRom),
                     rows,
@@ -80,9 +83,15 @@ impl Square {
     }
 
     /// The square of a picture, white where the picture has ended.
-    fn cut(self, picture: &RgbImage) -> RgbImage {
+    fn cut(self, picture: RgbImage) -> RgbImage {
+        if self.side > SIDE_MAX {
+            let scaled = |length: i64| length * i64::from(SIDE_MAX) / i64::from(self.side);
+            let side = |length: u32| scaled(length.into()).max(1) as u32;
+            let small = imageops::resize(&picture, side(picture.width()), side(picture.height()), FilterType::Triangle);
+            return Self { left: scaled(self.left), top: scaled(self.top), side: SIDE_MAX }.cut(small);
+        }
         let mut square = RgbImage::from_pixel(self.side, self.side, Rgb([255; 3]));
-        imageops::replace(&mut square, picture, -self.left, -self.top);
+        imageops::replace(&mut square, &picture, -self.left, -self.top);
         square
     }
 }

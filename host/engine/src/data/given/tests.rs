@@ -269,3 +269,15 @@ fn frames_of_a_video_are_framed_alike_and_chosen_by_number() {
     assert!(picture_paths(empty.path()).unwrap_err().to_string().ends_with("no images in it"));
     assert_eq!(picture_paths(folder.path()).unwrap().len(), 5);
 }
+
+#[test]
+fn a_very_long_picture_is_framed_without_a_square_of_its_side() {
+    let mut tower = RgbImage::from_pixel(200, 60_000, Rgb([255; 3]));
+    for (_, _, pixel) in tower.enumerate_pixels_mut().filter(|(_, row, _)| (10..59_990).contains(row)) {
+        *pixel = Rgb([0; 3]);
+    }
+    let framed = Framing::new([64, 64], Some(0.9)).unwrap().apply(vec![tower]);
+    assert_eq!(framed[0].dimensions(), (64, 64));
+    let grey = |x: u32, y: u32| framed[0].get_pixel(x, y).0[0];
+    assert!(grey(32, 32) < 240 && grey(2, 32) == 255 && grey(32, 1) == 255, "{} {}", grey(32, 32), grey(32, 1));
+}

@@ -1,6 +1,8 @@
 //! A glTF file to a model, with every index checked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::fs;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use glam::{Mat4, Quat, Vec2, Vec3, Vec4};
@@ -21,25 +23,75 @@ use crate::data::DataError;
 /// When the file cannot be read, is broken, or needs what the rasteriser does not draw: morph targets, lines and
 /// points.
 pub(in crate::data) fn load(path: &Path) -> Result<Model, DataError> {
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj")) {
-        return super::obj::load(path);
-    }
-    let (document, buffers, images) = gltf::import(path).map_err(|source| match source {
+    let is_obj = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj"));
+    // The readers of both formats panic where a file's parts contradict each other.
+    let model = catch_unwind(|| if is_obj { super::obj::load(path) } else { load_gltf(path) });
+    model.unwrap_or_else(|_| {
+        let reason = "the file contradicts itself: a part of it is not of the type that another says".to_owned();
+        Err(DataError::UnusableModel { path: path.to_owned(), reason })
+    })
+}
+
+fn load_gltf(path: &Path) -> Result<Model, DataError> {
+    let failed = |source| match source {
         gltf::Error::Io(source) => DataError::Read { path: path.to_owned(), source },
         source => DataError::Model { path: path.to_owned(), source },
-    })?;
-    let file = File { document: &document, buffers: &buffers, images: &images };
-    // The gltf crate's readers panic where a file's types contradict each other.
-    let model = catch_unwind(AssertUnwindSafe(|| file.model()));
-    let model = model.unwrap_or_else(|_| Err("the file contradicts itself: an accessor has the wrong type".to_owned()));
-    model.map_err(|reason| DataError::UnusableModel { path: path.to_owned(), reason })
+    };
+    let unusable = |reason: String| DataError::UnusableModel { path: path.to_owned(), reason };
+    // From memory, because read from a file the length in its header is believed.
+    let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let gltf::Gltf { document, blob } = gltf::Gltf::from_slice(&bytes).map_err(failed)?;
+    let folder = path.parent();
+    check_files(&document, folder).map_err(unusable)?;
+    let buffers = gltf::import_buffers(&document, folder, blob).map_err(failed)?;
+    check_counts(&document, &buffers).map_err(unusable)?;
+    let images = gltf::import_images(&document, folder, &buffers).map_err(failed)?;
+    let file = File { document: &document, buffers: &buffers, images: &images, room: Cell::new(VALUES_MAX) };
+    file.model().map_err(unusable)
 }
+
+/// Files beside the model are files: a device would be read without end.
+fn check_files(document: &gltf::Document, folder: Option<&Path>) -> Result<(), String> {
+    let of_buffers = document.buffers().filter_map(|buffer| match buffer.source() {
+        gltf::buffer::Source::Uri(uri) => Some(uri),
+        gltf::buffer::Source::Bin => None,
+    });
+    let of_images = document.images().filter_map(|image| match image.source() {
+        gltf::image::Source::Uri { uri, .. } => Some(uri),
+        gltf::image::Source::View { .. } => None,
+    });
+    for uri in of_buffers.chain(of_images).filter(|uri| !uri.starts_with("data:")) {
+        let name = uri.strip_prefix("file://").or_else(|| uri.strip_prefix("file:")).unwrap_or(uri);
+        let path = folder.unwrap_or(Path::new("")).join(name);
+        if path.exists() && !path.is_file() {
+            return Err(format!("{uri:?} is no file"));
+        }
+    }
+    Ok(())
+}
+
+/// An accessor has no more values than there are bytes, where it does not give each of them either.
+fn check_counts(document: &gltf::Document, buffers: &[gltf::buffer::Data]) -> Result<(), String> {
+    let bytes: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+    match document.accessors().find(|accessor| accessor.count() > bytes) {
+        Some(accessor) => {
+            let (index, count) = (accessor.index(), accessor.count());
+            Err(format!("accessor {index} says that it has {count} values, where the buffers have {bytes} bytes"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Vertices, indices, keyframes and texels that a model may have: parts may share those of the file, and each gets its own.
+const VALUES_MAX: usize = 1 << 28;
 
 /// A file in memory. Its readers say what is wrong in one sentence; the path is added outside.
 struct File<'a> {
     document: &'a gltf::Document,
     buffers: &'a [gltf::buffer::Data],
     images: &'a [Data],
+    /// Values that there is room for.
+    room: Cell<usize>,
 }
 
 /// Nodes of the scene in the model's order, and where each of the file's nodes stands among them.
@@ -74,6 +126,13 @@ impl<'a> Tree<'a> {
 }
 
 impl<'a> File<'a> {
+    /// Counts values before they are made.
+    fn take(&self, count: usize) -> Result<(), String> {
+        let left = self.room.get().checked_sub(count);
+        self.room.set(left.ok_or_else(|| format!("the model has more than {VALUES_MAX} vertices and texels"))?);
+        Ok(())
+    }
+
     fn data(&self, buffer: gltf::Buffer) -> Option<&'a [u8]> {
         self.buffers.get(buffer.index()).map(|data| data.0.as_slice())
     }
@@ -128,6 +187,8 @@ impl<'a> File<'a> {
 
     fn texture(&self, texture: &gltf::Texture) -> Result<Texture, String> {
         let index = texture.source().index();
+        let size = self.images.get(index).map_or(0, |image| image.width as usize * image.height as usize);
+        self.take(size)?;
         let image = self.images.get(index).and_then(rgba);
         let image = image.ok_or_else(|| format!("image {index} has a pixel format that is not supported"))?;
         let sampler = texture.sampler();
@@ -147,6 +208,8 @@ impl<'a> File<'a> {
         if primitive.morph_targets().len() > 0 {
             return Err("morph targets are not supported".to_owned());
         }
+        let accessors = primitive.attributes().map(|(_, accessor)| accessor).chain(primitive.indices());
+        accessors.map(|accessor| accessor.count()).try_for_each(|count| self.take(count))?;
         let reader = primitive.reader(|buffer| self.data(buffer));
         let positions: Vec<Vec3> = reader.read_positions().ok_or("no positions")?.map(Vec3::from).collect();
         let vertices = positions.len();
@@ -193,6 +256,7 @@ impl<'a> File<'a> {
     }
 
     fn track(&self, channel: &gltf::animation::Channel) -> Result<Track, String> {
+        self.take(channel.sampler().input().count() + channel.sampler().output().count())?;
         let reader = channel.reader(|buffer| self.data(buffer));
         let times: Vec<f32> = reader.read_inputs().ok_or("a channel has no times")?.collect();
         let (property, values): (_, Vec<Vec4>) = match reader.read_outputs().ok_or("a channel has no values")? {
@@ -208,7 +272,7 @@ impl<'a> File<'a> {
         if times.is_empty() || values.len() != values_a_time * times.len() {
             return Err(format!("a channel has {} times and {} values", times.len(), values.len()));
         }
-        if !times.is_sorted_by(|a, b| a < b) {
+        if !times.is_sorted_by(|a, b| a < b) || !times.iter().all(|time| time.is_finite()) {
             return Err("times of a channel do not grow".to_owned());
         }
         Ok(Track { property, interpolation, times, values })

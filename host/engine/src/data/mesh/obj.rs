@@ -1,12 +1,20 @@
 //! A Wavefront OBJ file to a model at rest.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use glam::{Quat, Vec2, Vec3, Vec4};
 
 use super::model::{Material, Model, Node, Part};
 use super::texture::{Texture, Wrap, to_linear};
+use crate::bounded;
 use crate::data::DataError;
+
+/// Bytes of a file of materials.
+const MATERIALS_MAX: u64 = 16 << 20;
+/// Textures of one file: each material has its own, also where several name the same picture.
+const TEXTURES_MAX: usize = 256;
 
 /// Reads an `.obj` file with its materials and textures. Polygons become triangles; they are seen from both sides, since
 /// OBJ files seldom agree on which is the outer one.
@@ -15,9 +23,14 @@ use crate::data::DataError;
 /// When a file cannot be read or parsed, or holds no triangles.
 pub(super) fn load(path: &Path) -> Result<Model, DataError> {
     let unusable = |reason: String| DataError::UnusableModel { path: path.to_owned(), reason };
-    std::fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     let options = tobj::LoadOptions { triangulate: true, single_index: true, ..Default::default() };
-    let (meshes, materials) = tobj::load_obj(path, &options).map_err(|error| unusable(error.to_string()))?;
+    let file = File::open(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let beside = |name: &Path| {
+        let text = bounded::read(&path.with_file_name(name), MATERIALS_MAX);
+        tobj::load_mtl_buf(&mut text.map_err(|_| tobj::LoadError::OpenFileFailed)?.as_slice())
+    };
+    let (meshes, materials) =
+        tobj::load_obj_buf(&mut BufReader::new(file), &options, beside).map_err(|error| unusable(error.to_string()))?;
     let materials = materials.map_err(|error| unusable(format!("its materials: {error}")))?;
     let mut model = Model {
         nodes: vec![Node { parent: None, translation: Vec3::ZERO, rotation: Quat::IDENTITY, scale: Vec3::ONE }],
@@ -31,6 +44,9 @@ pub(super) fn load(path: &Path) -> Result<Model, DataError> {
         let texture = match &material.diffuse_texture {
             Some(name) => {
                 let file = path.with_file_name(name.replace('\\', "/"));
+                if model.textures.len() == TEXTURES_MAX {
+                    return Err(unusable(format!("its materials have more than {TEXTURES_MAX} textures")));
+                }
                 let image = image::open(&file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
                 model.textures.push(Texture::new(&image.into_rgba8(), [Wrap::Repeat; 2]));
                 Some(model.textures.len() - 1)
@@ -120,5 +136,12 @@ mod tests {
         assert!(load(&path).unwrap_err().to_string().contains("a.obj: the file has no triangles"));
         fs::write(&path, "v 0 0 0\nf 1 2 3\n").unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("a.obj: "));
+        fs::write(&path, "mtllib /dev/zero\nv 0 0 0\n").unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("a.obj: its materials"));
+        // tobj panics at a colour of two numbers.
+        fs::write(&path, "mtllib a.mtl\nv 0 0 0\n").unwrap();
+        fs::write(folder.path().join("a.mtl"), "newmtl a\nKd 1 1\n").unwrap();
+        let said = super::super::load(&path).unwrap_err().to_string();
+        assert!(said.contains("a.obj: the file contradicts itself"), "{said}");
     }
 }

@@ -1,5 +1,6 @@
 //! What is in the shards: read header by header when the source is opened, so that any sample can be read at any time.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ fn scan(path: &Path, shard: usize) -> Result<Vec<Stored>, DataError> {
     }
     let mut archive = Archive::new(file);
     let mut names = Names::default();
-    let mut stored: Vec<Stored> = Vec::new();
+    let (mut stored, mut endings) = (Vec::<Stored>::new(), HashSet::new());
     let entries = archive.entries_with_seek().map_err(unreadable)?.raw(true);
     for entry in entries {
         let mut entry =
@@ -86,7 +87,7 @@ fn scan(path: &Path, shard: usize) -> Result<Vec<Stored>, DataError> {
         }
         if let Some((key, ending)) = split(&name) {
             let member = Member { ending, at, len };
-            add(&mut stored, shard, key, member).map_err(|reason| unusable(path, &reason))?;
+            add(&mut stored, &mut endings, shard, key, member).map_err(|reason| unusable(path, &reason))?;
         }
     }
     Ok(stored)
@@ -102,15 +103,25 @@ fn hint(path: &Path) -> &'static str {
     if packed { "; samples are read in any order, which a compressed file does not allow: unpack it" } else { "" }
 }
 
-fn add(stored: &mut Vec<Stored>, shard: usize, key: String, member: Member) -> Result<(), String> {
+/// Adds a member to its sample, which is the last of those that are stored or a new one; `endings` are those of the last.
+fn add(
+    stored: &mut Vec<Stored>,
+    endings: &mut HashSet<String>,
+    shard: usize,
+    key: String,
+    member: Member,
+) -> Result<(), String> {
     match stored.last_mut() {
         Some(last) if last.key == key => {
-            if last.members.iter().any(|known| known.ending == member.ending) {
+            if !endings.insert(member.ending.clone()) {
                 return Err(format!("sample {key:?} has two members {:?}", member.ending));
             }
             last.members.push(member);
         }
-        _ => stored.push(Stored { shard, key, members: vec![member] }),
+        _ => {
+            *endings = HashSet::from([member.ending.clone()]);
+            stored.push(Stored { shard, key, members: vec![member] });
+        }
     }
     Ok(())
 }

@@ -21,6 +21,9 @@ use crate::data::{Entry, Sample, SampleError, Values, animation, clip, npy, pixe
 /// Name of the entry whose frames make a clip.
 const IMAGE: &str = "image";
 
+/// Most frames that a sample may say it has.
+const FRAMES_MAX: i64 = 1 << 16;
+
 /// Entries of which a list of numbers is one row, as SDXL's conditions on sizes are.
 const TUPLES: [&str; 3] = [ORIGINAL_SIZE, CROP, TARGET_SIZE];
 
@@ -370,6 +373,11 @@ impl<'a> Reader<'a> {
             sample.integers.insert("num_video_frames".to_owned(), rows);
         }
         sample.frames = sample.integers.get("num_video_frames").copied().unwrap_or(rows);
+        if !(1..=FRAMES_MAX).contains(&sample.frames) {
+            let place = format!("{}: {}", self.shard.display(), self.stored.key);
+            let reason = format!("num_video_frames is {}, and at most {FRAMES_MAX} are read", sample.frames);
+            return Err(SampleError::Unusable { place, reason });
+        }
         if rows > 1 && !sample.tensors.contains_key("image_only_indicator") {
             let indicator = Entry::f32(&[1, sample.frames], vec![0.0; sample.frames as usize]);
             sample.put("image_only_indicator", indicator);

@@ -217,3 +217,16 @@ fn nothing_to_read_is_an_error() {
     write(&folder.path().join("a.tar"), &[("1.pth", b"weights".to_vec())]);
     assert!(open(folder.path(), "").err().unwrap().contains("a.tar: the dataset is empty"));
 }
+
+#[test]
+fn a_number_of_frames_past_all_bounds_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for count in ["9000000000000000000", "-1", "0"] {
+        let integers = format!("{{\"num_video_frames\": {count}}}");
+        let members =
+            [("a.0.png", png([8, 8], 1)), ("a.1.png", png([8, 8], 2)), ("a.integers.json", integers.into_bytes())];
+        write(&folder.path().join("s.tar"), &members);
+        let refused = open(folder.path(), "").err().unwrap();
+        assert_eq!(refused, format!("s.tar: a: num_video_frames is {count}, and at most 65536 are read"));
+    }
+}

@@ -35,6 +35,11 @@ fn known_keys(path: &[&str]) -> Option<&'static [&'static str]> {
     }
 }
 
+/// Faults of a manifest that are told.
+const FAULTS_MAX: usize = 200;
+/// How many have been told before the one that says that there are more.
+const LAST: usize = FAULTS_MAX - 1;
+
 /// Collects what is wrong, with its place in the text.
 pub(super) struct Faults<'a> {
     pub file: &'a Path,
@@ -44,11 +49,17 @@ pub(super) struct Faults<'a> {
 
 impl Faults<'_> {
     pub fn add(&mut self, span: Range<usize>, key: &str, message: impl Into<String>, help: impl Into<Option<String>>) {
+        // Each place is searched for in the whole text.
+        let (message, help) = match self.problems.len() {
+            FAULTS_MAX.. => return,
+            LAST => ("more faults follow from here on".to_owned(), None),
+            _ => (message.into(), help.into()),
+        };
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
         let (file, key) = (Some(self.file.to_owned()), key.to_owned());
-        self.problems.push(Problem { file, line, column, key, message: message.into(), help: help.into() });
+        self.problems.push(Problem { file, line, column, key, message, help });
     }
 
     pub fn unknown_keys(&mut self, table: &DeTable<'_>, path: &[&str]) {

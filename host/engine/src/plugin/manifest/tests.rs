@@ -91,3 +91,15 @@ fn several_faults_are_told_at_once() {
     let doubled = format!("{GOOD}[[entry]]\nname = \"karras\"\nkind = \"discretization\"\nschema = \"a.json\"\n");
     assert!(parse(&doubled).unwrap_err()[0].contains("two of the kind discretization"));
 }
+
+#[test]
+fn a_manifest_without_end_is_refused_and_its_faults_are_told_to_a_bound() {
+    let entry = "[[entry]]\nname = \"a\"\nkind = \"discretization\"\nschema = \"a.json\"\n";
+    let many = parse(&format!("{GOOD}{}", entry.repeat(20_000))).unwrap_err();
+    assert_eq!(many.len(), 1, "{many:?}");
+    assert!(many[0].contains("entry: there are 20001, at most 256 are read"), "{many:?}");
+    let keys: String = (0..20_000).map(|i| format!("key-{i} = 1\n")).collect();
+    let many = parse(&format!("{keys}{GOOD}")).unwrap_err();
+    assert_eq!(many.len(), 200);
+    assert!(many.iter().any(|fault| fault.contains("more faults follow")));
+}

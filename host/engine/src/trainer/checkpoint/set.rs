@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{CONFIG, CheckpointError, Lineage, Position, Snapshot};
+use crate::bounded::{self, LIST_MAX};
 use crate::digest::{hex, in_shares, sha256};
 use crate::weights::{self, WeightsFile};
 
@@ -84,8 +85,11 @@ pub fn weights_files(checkpoint: &Path) -> [PathBuf; 2] {
 
 fn text(checkpoint: &Path, name: &str) -> Result<String, CheckpointError> {
     let path = checkpoint.join(name);
-    let bytes = fs::read(&path).map_err(missing(&path))?;
-    String::from_utf8(bytes).map_err(|_| damaged(checkpoint, name, "it is no text".to_owned()))
+    bounded::read_text(&path, LIST_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => damaged(checkpoint, name, "it is no text".to_owned()),
+        io::ErrorKind::FileTooLarge => damaged(checkpoint, name, error.to_string()),
+        _ => missing(&path)(error),
+    })
 }
 
 /// Checks every file of a checkpoint against its manifest.

@@ -1,0 +1,3 @@
+//! Animated pictures.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: anneal_fuzz::prepare(), |data: &[u8]| anneal_fuzz::run("animation", data));

@@ -1,0 +1,3 @@
+//! Plugins as one file.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: anneal_fuzz::prepare(), |data: &[u8]| anneal_fuzz::run("package", data));
