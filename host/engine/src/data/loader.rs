@@ -61,6 +61,8 @@ pub struct Loader {
     next: u64,
     bad: BadSamples,
     stopped: bool,
+    /// Whether a worker did not bring its batch when the run was asked to stop.
+    gave_up: bool,
     /// Reads what is asked for again.
     spare: Reader,
 }
@@ -141,7 +143,7 @@ impl Loader {
             let source = Arc::clone(&source);
             Supply::Workers { tickets, done, early, next_ticket, threads, held, source, patience }
         };
-        Ok(Self { supply, device, next: first_batch, bad, stopped: false, spare: reader() })
+        Ok(Self { supply, device, next: first_batch, bad, stopped: false, gave_up: false, spare: reader() })
     }
 
     /// Tells what the workers read after this time without a batch.
@@ -180,6 +182,7 @@ impl Loader {
         }
         let taken = self.supply.take(self.next, stop);
         self.stopped = taken.is_err();
+        self.gave_up = matches!(taken, Err(DataError::Interrupted));
         let loaded = taken?;
         self.next += 1;
         let batch = self.bad.judge(loaded);
@@ -249,12 +252,8 @@ impl Drop for Loader {
             // Tickets still in the channel are thrown away, so a worker ends after the batch it is at.
             drop(std::mem::replace(done, crossbeam_channel::never()));
             drop(tickets.take());
-            let start = Instant::now();
-            while start.elapsed() < LAST_WAIT && !threads.iter().all(JoinHandle::is_finished) {
-                std::thread::sleep(TICK / 20);
-            }
             // One that hangs in its source is left to the end of the process.
-            for thread in threads.drain(..).filter(JoinHandle::is_finished) {
+            for thread in threads.drain(..).filter(|thread| !self.gave_up || thread.is_finished()) {
                 if thread.join().is_err() {
                     tracing::error!("a loader thread panicked outside of its source");
                 }
