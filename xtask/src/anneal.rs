@@ -4,8 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::failure::Failure;
-use crate::paths::{self, Paths};
-use crate::{plugins, setup};
+use crate::paths::Paths;
+use crate::{plugins, process, setup};
 
 /// Sets up, builds, and becomes the `anneal` process, so that signals and exit codes are its own.
 ///
@@ -23,5 +23,5 @@ pub fn run(paths: &Paths, args: &[String]) -> Result<(), Failure> {
 pub fn command(paths: &Paths) -> Result<Command, Failure> {
     setup::run(paths, false)?;
     plugins::run(paths, plugins::With::Programs)?;
-    Ok(Command::new(paths::target_dir(paths)?.join("debug/anneal")))
+    Ok(Command::new(process::target_dir(paths)?.join("debug/anneal")))
 }

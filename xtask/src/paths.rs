@@ -3,9 +3,6 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
-use crate::process;
-
 /// The folders every verb works with.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -56,16 +53,4 @@ fn cache_home() -> PathBuf {
         Some(home) if home.is_absolute() => home,
         _ => env::home_dir().unwrap_or_else(env::temp_dir).join(".cache"),
     }
-}
-
-/// Cargo's target folder, wherever the user has put it.
-///
-/// # Errors
-/// When `cargo metadata` fails.
-pub fn target_dir(paths: &Paths) -> Result<PathBuf, Failure> {
-    let text = process::output(process::cargo(paths).args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    serde_json::from_str::<serde_json::Value>(&text)
-        .ok()
-        .and_then(|metadata| metadata.get("target_directory")?.as_str().map(PathBuf::from))
-        .ok_or_else(|| Failure::new("`cargo metadata` names no target folder", "run `cargo metadata` to see why"))
 }

@@ -19,6 +19,18 @@ pub fn cargo(paths: &Paths) -> Command {
     command
 }
 
+/// Cargo's target folder, wherever the user has put it.
+///
+/// # Errors
+/// When `cargo metadata` fails.
+pub fn target_dir(paths: &Paths) -> Result<PathBuf, Failure> {
+    let text = output(cargo(paths).args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|metadata| metadata.get("target_directory")?.as_str().map(PathBuf::from))
+        .ok_or_else(|| Failure::new("`cargo metadata` names no target folder", "run `cargo metadata` to see why"))
+}
+
 /// Runs a command whose output the user sees.
 ///
 /// # Errors

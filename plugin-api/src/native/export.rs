@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
 
-use super::embedder::{Call, Embedder, Input, Inputs, ParamDecl, Params, Slot};
+use super::embedder::{Call, Embedder, Input, Inputs, Slot};
 use super::error::{Error, ErrorKind, Result};
 use super::handle::Handle;
 use super::host::{self, Host, InCall, host};
 use super::panics;
+use super::params::{ParamDecl, Params};
 use super::weighting::Weighting;
 use crate::abi::{self, Ctx, EmbedderV1, HostApi, PluginApi, Sink, Status, Str, status};
 use crate::config::{Config, ConfigError};

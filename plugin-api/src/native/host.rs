@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::embedder::ParamDecl;
 use super::error::{Error, ErrorKind, Result};
 use super::handle::Handle;
+use super::params::ParamDecl;
 use crate::abi::{self, Ctx, HostApi, Sink, Status, Str, status};
 
 /// How important a line of the log is.

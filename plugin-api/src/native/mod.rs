@@ -79,6 +79,7 @@ mod handle;
 mod host;
 mod host_ops;
 mod panics;
+mod params;
 mod tensor;
 mod value;
 mod weighting;
@@ -86,10 +87,11 @@ mod weighting;
 /// The host's operations.
 pub mod op;
 
-pub use embedder::{Call, Embedder, Init, Input, Inputs, Outputs, Param, ParamDecl, Params, Slot};
+pub use embedder::{Call, Embedder, Input, Inputs, Outputs, Slot};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::Handle;
 pub use host::{Level, log, log_enabled};
+pub use params::{Init, Param, ParamDecl, Params};
 pub use tensor::{Device, Dtype, Element, Tensor};
 pub use weighting::{Weighed, Weighting};
 

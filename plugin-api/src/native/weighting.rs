@@ -1,8 +1,9 @@
 //! What an author of a weighting writes, where it computes with tensors or learns.
 
-use super::embedder::{Call, Params};
+use super::embedder::Call;
 use super::error::Result;
 use super::handle::Handle;
+use super::params::Params;
 use super::tensor::Tensor;
 use crate::config::Config;
 

@@ -10,7 +10,7 @@ use super::kind::AUTOENCODER;
 use super::paths::Files;
 use super::problem::{Problem, Problems};
 use super::repair::repaired;
-use super::schema::{PATH_MARK, plugin_tables};
+use super::schema::{PATH_MARK, host_table, plugin_tables};
 use super::{KindOfRun, RunConfig, RunKind, layers, shape};
 
 /// A checked config that remembers where each setting was written.
@@ -204,27 +204,6 @@ fn locate(root: &Node, pointer: &str, message: String, help: String) -> Problem 
 
 fn segments(pointer: &str) -> Vec<String> {
     pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()
-}
-
-/// The host's own part of the plugin's table at `at`.
-pub(super) fn host_table(schema: &Value, at: &[String]) -> Value {
-    let mut schema = schema;
-    for segment in at {
-        let branches = schema.get("oneOf").and_then(Value::as_array);
-        let inner = match branches {
-            Some(branches) => branches.iter().find_map(|branch| property(branch, segment)),
-            None => property(schema, segment),
-        };
-        match inner.or_else(|| schema.get("items")) {
-            Some(inner) => schema = inner,
-            None => return Value::Object(serde_json::Map::new()),
-        }
-    }
-    schema.clone()
-}
-
-fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
-    schema.get("properties").and_then(|properties| properties.get(name))
 }
 
 /// Writes the schema's defaults into a table that fits it.

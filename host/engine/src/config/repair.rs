@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::load::host_table;
 use super::problem::Problem;
+use super::schema::host_table;
 
 /// The key whose value decides what else a table holds.
 const TAG: &str = "kind";

@@ -219,6 +219,27 @@ fn only_branch(mut schema: Map<String, Value>) -> Value {
     Value::Object(schema)
 }
 
+/// The schema of the table at `at`: of a plugin's, the host's own part.
+pub(super) fn host_table(schema: &Value, at: &[String]) -> Value {
+    let mut schema = schema;
+    for segment in at {
+        let branches = schema.get("oneOf").and_then(Value::as_array);
+        let inner = match branches {
+            Some(branches) => branches.iter().find_map(|branch| property(branch, segment)),
+            None => property(schema, segment),
+        };
+        match inner.or_else(|| schema.get("items")) {
+            Some(inner) => schema = inner,
+            None => return Value::Object(serde_json::Map::new()),
+        }
+    }
+    schema.clone()
+}
+
+fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    schema.get("properties").and_then(|properties| properties.get(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

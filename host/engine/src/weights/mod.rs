@@ -1,6 +1,7 @@
 //! Named tensors in files: safetensors, and the files of `torch.save`, of which nothing is executed.
 
 mod adapters;
+mod contents;
 mod file;
 mod pickle;
 mod report;
@@ -10,7 +11,8 @@ mod torch_file;
 mod torch_legacy_file;
 
 pub use adapters::{ALPHA, aligned, merge_adapters, split_adapters};
-pub use file::{Entry, WeightsFile};
+pub use contents::Entry;
+pub use file::WeightsFile;
 pub use report::{KeyReport, Misshapen, other_prefix};
 pub(crate) use safetensors_file::num_bytes;
 pub use safetensors_file::write;

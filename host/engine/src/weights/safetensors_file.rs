@@ -10,7 +10,7 @@ use std::thread;
 use safetensors::tensor::{Dtype, Metadata, View};
 use tch::{Device, Kind, Tensor};
 
-use super::file::{Contents, Entry};
+use super::contents::{Contents, Entry};
 use super::{Named, WeightsError};
 use crate::digest::{in_shares, sha256};
 

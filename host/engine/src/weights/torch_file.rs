@@ -9,7 +9,7 @@ use tch::Kind;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::WeightsError;
-use super::file::{Contents, Entry};
+use super::contents::{Contents, Entry};
 use super::pickle::TensorRef;
 use super::state_dict;
 

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::rc::Rc;
 
-use super::file::Contents;
+use super::contents::Contents;
 use super::state_dict::StateDict;
 use super::torch_file::{PICKLE_MAX, Record, entry, kind};
 use super::{WeightsError, pickle, state_dict};

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::video_resnet_block::VideoTimeConfig;
 use crate::config::{ConfigProblem, KernelSize, four_levels, yes};
 
 /// Attention of an encoder or decoder.
@@ -221,6 +220,17 @@ impl CoderConfig {
             alpha: self.alpha.unwrap_or(0.0),
         }
     }
+}
+
+/// What layers over time share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VideoTimeConfig {
+    /// Kernel over time, rows, columns.
+    pub video_kernel: [i64; 3],
+    /// How the results over images and over time are blended.
+    pub merge_strategy: TimeMerge,
+    /// Start of the blend.
+    pub alpha: f64,
 }
 
 fn not_in_groups(channels: u32) -> String {

@@ -3,7 +3,7 @@
 use anneal_torch::place::count_to;
 use tch::Tensor;
 
-use super::attention::AttnBlock;
+use super::attn_block::AttnBlock;
 use super::config::TimeMerge;
 use super::video_resnet_block::MixFactor;
 use crate::blocks::{TransformerBlockConfig, VideoTransformerBlock, VideoTransformerBlockConfig};

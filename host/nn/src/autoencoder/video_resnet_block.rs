@@ -2,22 +2,11 @@
 
 use tch::Tensor;
 
-use super::config::TimeMerge;
+use super::config::{TimeMerge, VideoTimeConfig};
 use super::resnet_block::{ResnetBlock, ResnetBlockConfig};
 use crate::blocks::{ResBlock, ResBlockConfig, Resample};
 use crate::params::{Init, Path};
 use crate::shape::{merge_time, split_time};
-
-/// What layers over time share.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VideoTimeConfig {
-    /// Kernel over time, rows, columns.
-    pub video_kernel: [i64; 3],
-    /// How the results over images and over time are blended.
-    pub merge_strategy: TimeMerge,
-    /// Start of the blend.
-    pub alpha: f64,
-}
 
 /// The weight of a blend: fixed, or learned behind a sigmoid.
 #[derive(Debug)]

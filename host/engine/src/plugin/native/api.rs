@@ -1,13 +1,13 @@
 //! The functions that the host lends to plugins.
 
 use std::mem::size_of;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use anneal_torch::tensor;
 use plugin_api::abi::{self, Ctx, HostApi, Status, Str, status};
 use serde_json::Value;
 
+use super::call::{context, guard, shape};
 use super::context::{Context, Sink};
 use super::ops;
 use crate::conditioner::{Init, ParamDecl};
@@ -48,18 +48,6 @@ pub(super) fn host_api() -> &'static HostApi {
             })
         })
         .0
-}
-
-/// Nothing may unwind into a plugin.
-pub(super) fn guard<T>(broken: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(broken)
-}
-
-/// # Safety
-/// `ctx` must be one the host made, still alive.
-pub(super) unsafe fn context<'a>(ctx: *mut Ctx) -> Option<&'a Context> {
-    // SAFETY: as the caller promises; contexts are only ever shared.
-    unsafe { ctx.cast::<Context>().as_ref() }
 }
 
 unsafe extern "C" fn set_error(ctx: *mut Ctx, code: Status, message: Str, config_path: Str) {
@@ -139,13 +127,6 @@ unsafe extern "C" fn draw_normal(
             None => status::ARGUMENT,
         }
     })
-}
-
-/// # Safety
-/// `sizes` must point to `ndim` numbers.
-pub(super) unsafe fn shape(ndim: i32, sizes: *const i64) -> Vec<i64> {
-    // SAFETY: as the caller promises.
-    (0..usize::try_from(ndim).unwrap_or(0)).map(|i| unsafe { *sizes.add(i) }).collect()
 }
 
 unsafe extern "C" fn declare_param(

@@ -1,6 +1,7 @@
 //! Native plugins: shared libraries over the process's libtorch, called through the C ABI.
 
 mod api;
+mod call;
 mod context;
 mod crash;
 mod embedder;

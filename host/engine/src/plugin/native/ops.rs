@@ -8,7 +8,7 @@ use anneal_torch::dispatch::{self, Op, OpError, Place};
 use anneal_torch::tensor;
 use plugin_api::abi::{self, Ctx, Status, Str, status};
 
-use super::api::{context, guard, shape};
+use super::call::{context, guard, shape};
 use super::context::Context;
 
 // libtorch's side reads the plugin's values in place.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use plugin_api::abi::{self, Ctx, HostApi, Sink, Status, Str, status, tag};
 
-use super::api::{context, guard, host_api};
+use super::api::host_api;
+use super::call::{context, guard};
 
 /// Which of the host's functions a plugin is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
