@@ -37,7 +37,7 @@ fn decode_within(pixels_max: u64, bytes: &[u8], fit: Option<Fit>, place: &Path) 
         return Ok(Decoded { frames: vec![fitted(image, fit, place)?], fps: DEFAULT_FPS });
     };
     let mut decoded = Vec::new();
-    let (mut length, mut pixels) = (Duration::ZERO, 0);
+    let (mut length, mut drawn) = (Duration::ZERO, 0);
     for frame in frames {
         let frame = frame.map_err(failed)?;
         if decoded.len() == FRAMES_MAX {
@@ -45,8 +45,9 @@ fn decode_within(pixels_max: u64, bytes: &[u8], fit: Option<Fit>, place: &Path) 
             return Err(SampleError::Unusable { place, reason });
         }
         let (columns, rows) = frame.buffer().dimensions();
-        pixels += u64::from(columns) * u64::from(rows);
-        if pixels > pixels_max {
+        pixels::not_empty([rows, columns], place)?;
+        drawn += u64::from(columns) * u64::from(rows);
+        if drawn > pixels_max {
             let reason = format!("more than {pixels_max} pixels in all its frames; cut it, or make them smaller");
             return Err(SampleError::Unusable { place: place.display().to_string(), reason });
         }
@@ -130,6 +131,11 @@ pub(super) mod tests {
         let bytes = gif(3);
         let error = decode(&bytes[..bytes.len() - 40], None, Path::new("a.gif"));
         assert!(error.is_err() || error.unwrap().frames.len() < 3, "what is cut off is not made up");
+        // Its screen has no columns.
+        let empty = [&bytes[..6], &[0, 0], &bytes[8..]].concat();
+        let fit = Fit { size: [8, 8], resize: true };
+        let error = decode(&empty, Some(fit), Path::new("a.gif")).unwrap_err().to_string();
+        assert!(error.contains("a.gif: it has 8 rows and 0 columns"), "{error}");
         let error = decode(b"no picture", None, Path::new("b.gif")).unwrap_err().to_string();
         assert!(error.starts_with("b.gif: not a readable image"), "{error}");
         let fit = Fit { size: [8, 8], resize: false };

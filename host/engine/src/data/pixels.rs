@@ -50,6 +50,7 @@ fn decoded(reader: ImageReader<impl BufRead + Seek>, place: &Path) -> Result<Rgb
     let failed = |source| SampleError::Decode { path: place.to_owned(), source };
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (columns, rows) = decoder.dimensions();
+    not_empty([rows, columns], place)?;
     if u64::from(columns) * u64::from(rows) > PIXELS_MAX {
         return Err(SampleError::TooLarge { path: place.to_owned(), size: [rows, columns], max: PIXELS_MAX });
     }
@@ -57,6 +58,18 @@ fn decoded(reader: ImageReader<impl BufRead + Seek>, place: &Path) -> Result<Rgb
     limits.reserve(decoder.total_bytes()).map_err(failed)?;
     decoder.set_limits(limits).map_err(failed)?;
     Ok(over_white(DynamicImage::from_decoder(decoder).map_err(failed)?))
+}
+
+/// A picture without pixels is none: scaled to cover anything it would be four billion pixels wide.
+///
+/// # Errors
+/// When a side is 0.
+pub(super) fn not_empty(size: [u32; 2], place: &Path) -> Result<(), SampleError> {
+    if size.contains(&0) {
+        let reason = format!("it has {} rows and {} columns of pixels", size[0], size[1]);
+        return Err(SampleError::Unusable { place: place.display().to_string(), reason });
+    }
+    Ok(())
 }
 
 /// The image in the configured size: scaled and cropped with `resize`, and else it must have it. `place` is where it
