@@ -84,9 +84,6 @@ pub fn load_with<C: RunKind>(
     }
 }
 
-/// What the config at `path`, with `sets` on top, is about.
-///
-/// # Errors
 /// Takes the files of `value` that are not there and that `schema` does not require out of it.
 fn leave_out_lacking(value: &mut Value, schema: &Value) {
     let required = |key: &str| schema["required"].as_array().into_iter().flatten().any(|name| name == key);
@@ -98,6 +95,9 @@ fn leave_out_lacking(value: &mut Value, schema: &Value) {
     });
 }
 
+/// What the config at `path`, with `sets` on top, is about.
+///
+/// # Errors
 /// Faults of syntax, and files that cannot be read.
 pub fn kind_of_run(path: &Path, sets: &[String]) -> Result<KindOfRun, Problems> {
     let mut problems = Vec::new();

@@ -209,11 +209,6 @@ pub struct MultiviewDirConfig {
     #[serde(default = "one_frame")]
     #[schemars(range(min = 1, max = 1024))]
     pub num_frames: u32,
-    /// Further numbers of frames. An epoch visits each video at every number that it has frames for, and a batch holds clips of
-    /// one.
-    #[serde(default)]
-    #[schemars(inner(range(min = 1, max = 1024)))]
-    pub lengths: Vec<u32>,
     /// Every n-th frame is taken; `n` is drawn for each scene from this range, as far as there are enough frames.
     #[serde(default = "one_to_one")]
     #[schemars(inner(range(min = 1, max = 1024)))]
