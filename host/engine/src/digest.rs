@@ -14,7 +14,7 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
 
 /// `work` over all `items` on several threads, each of which has a like share of the bytes; results in any order.
 ///
-/// SHA-256 takes one core some second for each two gigabytes, and a checkpoint can have tens of them.
+/// SHA-256 takes a core about half a second a gigabyte, and a checkpoint can have tens of them.
 pub(crate) fn in_shares<T: Send, R: Send>(
     items: Vec<T>,
     bytes: impl Fn(&T) -> u64,

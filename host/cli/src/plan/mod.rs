@@ -113,10 +113,14 @@ fn print_tables(plan: &Planned, measured: Option<Measured>) {
         }
         Err(reason) => println!("on top, in a step: not known; {reason}"),
     }
-    line("in main memory, while a checkpoint is written", plan.checkpoint_peak, None);
     if let Some(peak) = plan.peak() {
-        line("at most", peak, measured.map(|counted| counted.state + counted.step.max(counted.preview.unwrap_or(0))));
+        line(
+            "at most, beside checkpoints",
+            peak,
+            measured.map(|counted| counted.state + counted.step.max(counted.preview.unwrap_or(0))),
+        );
     }
+    line("while a checkpoint is written, in main memory", plan.checkpoint_peak, None);
     if let Ok(counted) = &plan.activations {
         println!("\n{:.3} TFLOP a step", counted.flops as f64 / 1e12);
     }

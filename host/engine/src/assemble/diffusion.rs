@@ -10,7 +10,7 @@ use super::first_stage::load_first_stage;
 use super::lora::start_adapters;
 use super::project::{Begun, BuiltRun, Start, start_from};
 use super::scenes::{Scenes, name_protocol};
-use super::weighting::{own_weighting, try_weighting, unused};
+use super::weighting::{learns_nothing, own_weighting, try_weighting};
 use super::weights_file::lpips;
 use super::{AssembleError, Built, NETWORK_PREFIX, Place, Project, build_model, check_widths};
 use crate::cache::Store;
@@ -44,7 +44,7 @@ impl Project<RunConfig> {
         };
         let mut weighting = self.registry.weighting(&loss.weighting)?;
         try_weighting(&mut weighting, &loss.weighting.plugin, &self.registry)?;
-        if let Some(problem) = unused(&self.loaded, &weighting) {
+        if let Some(problem) = learns_nothing(&self.loaded, &weighting) {
             return Err(Problems(vec![problem]).into());
         }
         Ok(Loss {

@@ -39,8 +39,8 @@ pub(super) fn own_weighting(
     Ok(())
 }
 
-/// A weighting that learns where the loss has nothing of it.
-pub(super) fn unused(loaded: &Loaded<RunConfig>, weighting: &LossWeighting) -> Option<Problem> {
+/// What is wrong with a weighting whose parameters the loss would have no gradient for.
+pub(super) fn learns_nothing(loaded: &Loaded<RunConfig>, weighting: &LossWeighting) -> Option<Problem> {
     let loss = &loaded.config.loss;
     let learns = match weighting {
         LossWeighting::Scalar(_) => false,

@@ -28,6 +28,7 @@ mod mesh_orbit;
 mod multiview_dir;
 pub mod given;
 mod order;
+mod reader;
 mod loader;
 
 #[cfg(test)]
@@ -40,10 +41,11 @@ pub use emoji::Emoji;
 pub use error::{DataError, SampleError};
 pub use frames_dir::FramesDir;
 pub use labelled::Labelled;
-pub use loader::{Loader, Share, preview_batch, single_scenes};
+pub use loader::{Loader, preview_batch, single_scenes};
 pub use mesh_orbit::MeshOrbit;
 pub use multiview_dir::MultiviewDir;
 pub use pack::{PackError, Packed, pack};
+pub use reader::Share;
 pub use sample::{Entry, Sample, Values};
 pub use source::{Source, fingerprint};
 pub use videos::Videos;

@@ -15,8 +15,11 @@ use super::source::of_file;
 use super::threads::side_by_side;
 use super::visits::{Visit, Visits};
 use super::{DataError, Sample, SampleError, Source, animation, clip, footage, pixels};
-use crate::bounded::{self, LIST_MAX, TEXT_MAX};
+use crate::bounded::{self, TEXT_MAX};
 use crate::config::{BadSample, ClipConfig, FfmpegConfig, VideoDirConfig, VideoListConfig};
+
+/// Bytes of a list of clips: some ten million lines. A device would be read without end.
+const CLIPS_MAX: u64 = 4 << 30;
 
 /// Endings of files that ffmpeg is asked to read.
 const FILMS: [&str; 10] = ["mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "y4m", "ts"];
@@ -108,7 +111,7 @@ impl Videos {
     /// When the list cannot be read, a line of it is malformed, a video is not there, or (with `fail`) the first cannot
     /// be read.
     pub fn in_list(config: &VideoListConfig, on_bad: BadSample) -> Result<Self, DataError> {
-        let text = bounded::read_text(&config.path, LIST_MAX)
+        let text = bounded::read_text(&config.path, CLIPS_MAX)
             .map_err(|source| DataError::Read { path: config.path.clone(), source })?;
         let folder = config.path.parent().unwrap_or(Path::new(""));
         let mut videos = Vec::new();

@@ -177,10 +177,10 @@ impl<L: Line> Metrics<L> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn record(step: u64) -> Record {
+    pub fn record(step: u64) -> Record {
         Record {
             step,
             loss: 0.5,

@@ -130,16 +130,10 @@ mod tests {
 
     fn record(step: u64) -> Record {
         Record {
-            step,
-            loss: 0.5,
-            terms: BTreeMap::from([("kl_loss".to_owned(), 3.5)]),
-            learning_rate: 1e-3,
-            grad_norm: 2.0,
-            samples_seen: 2 * step,
             skipped: 1,
-            seconds: 0.25,
             data_seconds: 0.125,
             gpu_peak_mib: Some(512),
+            ..super::super::metrics::tests::record(step)
         }
     }
 

@@ -296,8 +296,7 @@ impl Trainer {
         log: &mut RunLog,
         watcher: &mut dyn Watcher,
     ) -> Result<(), TrainError> {
-        let Some(every) = self.validate_every_steps else { return Ok(()) };
-        if !last && !step.is_multiple_of(every) {
+        if !is_due(self.validate_every_steps, step, last) {
             return Ok(());
         }
         let start = Instant::now();
@@ -315,8 +314,7 @@ impl Trainer {
         log: &mut RunLog,
         watcher: &mut dyn Watcher,
     ) -> Result<(), TrainError> {
-        let Some(every) = self.preview_every_steps else { return Ok(()) };
-        if !last && !step.is_multiple_of(every) {
+        if !is_due(self.preview_every_steps, step, last) {
             return Ok(());
         }
         let dir = self.dir.join("previews").join(format!("step-{step:08}"));
@@ -341,4 +339,9 @@ impl Trainer {
             gpu_peak_mib: self.gpu_peak_mib(),
         }
     }
+}
+
+/// Whether what is done every so many steps, if at all, and after the last one, is done after this step.
+fn is_due(every: Option<u64>, step: u64, last: bool) -> bool {
+    every.is_some_and(|every| last || step.is_multiple_of(every))
 }

@@ -4,7 +4,7 @@ use super::faults::{Area, Faults, of_component};
 use super::headers::Headers;
 use super::tried::{Tried, tried};
 use crate::assemble::autoencoder::{DECODER_PREFIX, LOSS_PREFIX};
-use crate::assemble::weighting::{own_weighting, unused};
+use crate::assemble::weighting::{learns_nothing, own_weighting};
 use crate::assemble::{
     AssembleError, FIRST_STAGE_PREFIX, NETWORK_PREFIX, Place, Project, build_model, check_frames, check_widths,
 };
@@ -21,7 +21,7 @@ pub(super) fn of_diffusion(project: &mut Project<RunConfig>, batch: Option<&Batc
     };
     // What a weighting says to its settings is told with what other components do.
     if let Ok(mut weighting) = project.registry.weighting(&config.loss.weighting) {
-        faults.add_all(unused(&project.loaded, &weighting).map(|problem| Problems(vec![problem])));
+        faults.add_all(learns_nothing(&project.loaded, &weighting).map(|problem| Problems(vec![problem])));
         let owned = own_weighting(&mut weighting, &mut built, Place::Meta, config.run.seed);
         faults.add_all(owned.err().map(|error| {
             Problems(vec![project.loaded.problem("/loss/weighting", error.to_string(), "see the message")])
