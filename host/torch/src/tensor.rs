@@ -3,7 +3,8 @@
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 
-use tch::{Kind, Tensor};
+use tch::kind::Element;
+use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, TorchError, check};
 
@@ -33,6 +34,25 @@ pub fn has_grad(param: &Tensor) -> bool {
 pub fn version(tensor: &Tensor) -> i64 {
     // SAFETY: the handle is live for the call.
     unsafe { ffi::anneal_torch_version_counter(tensor.as_ptr().cast_mut()) }
+}
+
+/// The values of `parts` one after another, as a tensor on the CPU. They are copied once.
+///
+/// # Panics
+/// When the parts do not have as many values as `shape` holds.
+pub fn joined<T: Element>(parts: &[&[T]], shape: &[i64]) -> Tensor {
+    let count: usize = parts.iter().map(|part| part.len()).sum();
+    assert_eq!(shape.iter().product::<i64>(), count as i64, "values of a tensor of shape {shape:?}");
+    let tensor = Tensor::empty(shape, (T::KIND, Device::Cpu));
+    let mut to = tensor.data_ptr().cast::<T>();
+    for part in parts {
+        // SAFETY: the new tensor is contiguous and has room for all parts, which nothing else points into.
+        unsafe {
+            to.copy_from_nonoverlapping(part.as_ptr(), part.len());
+            to = to.add(part.len());
+        }
+    }
+    tensor
 }
 
 /// A tensor with a shape and a kind, but no values.
@@ -91,7 +111,20 @@ pub fn handle(tensor: &Tensor) -> *mut std::ffi::c_void {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+
+    #[test]
+    fn parts_come_one_after_another() {
+        let joined = joined(&[&[1_i64, 2][..], &[], &[3, 4, 5, 6]], &[3, 2]);
+        assert_eq!((joined.size(), joined.kind()), (vec![3, 2], Kind::Int64));
+        assert_eq!(Vec::<i64>::try_from(&joined.reshape([-1])).unwrap(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(super::joined::<f32>(&[], &[0, 4]).size(), [0, 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "values of a tensor of shape [2, 2]")]
+    fn parts_fill_the_shape() {
+        joined(&[&[1.0_f32; 3]], &[2, 2]);
+    }
 
     #[test]
     fn gradients_come_home() {

@@ -11,8 +11,9 @@ pub use embedder::{Draws, Embedded, Embedder, EmbedderCall, EmbedderInput, Init,
 
 use std::collections::BTreeMap;
 
-use anneal_torch::{grad_mode, random::Stream};
-use tch::Tensor;
+use anneal_torch::tensor::{empty_meta, is_meta};
+use anneal_torch::{TorchError, grad_mode, random::Stream};
+use tch::{Kind, Tensor};
 
 use crate::cache::Cached;
 use crate::config::EmbedderConfig;
@@ -203,7 +204,15 @@ fn forward(
     scenes: Scenes<'_>,
     pass: Pass<'_>,
 ) -> Result<(Vec<Embedded>, bool), ComponentError> {
-    let mut draws = SceneDraws { seed: pass.seed, embedder: index, sample_ids: scenes.ids, has_drawn: false };
+    let without_values =
+        |input: &EmbedderInput<'_>| matches!(input, EmbedderInput::Tensor { tensor, .. } if is_meta(tensor));
+    let mut draws = SceneDraws {
+        seed: pass.seed,
+        embedder: index,
+        sample_ids: scenes.ids,
+        has_values: !inputs.iter().any(without_values),
+        has_drawn: false,
+    };
     let mut call = EmbedderCall {
         num_scenes: scenes.ids.len() as i64,
         frames_per_scene: scenes.frames_per_scene,
@@ -257,6 +266,8 @@ struct SceneDraws<'a> {
     seed: u64,
     embedder: usize,
     sample_ids: &'a [u64],
+    /// Without, shapes alone are asked for.
+    has_values: bool,
     has_drawn: bool,
 }
 
@@ -269,6 +280,10 @@ impl Draws for SceneDraws<'_> {
                 format!("asked for random numbers of shape {shape:?}: rows must be a multiple of {scenes} scenes");
             return Err(ComponentError::new("conditioner", ErrorCode::InvalidArgument, message));
         };
+        if !self.has_values {
+            let failed = |error: TorchError| ComponentError::new("libtorch", ErrorCode::Internal, error.to_string());
+            return empty_meta(shape, Kind::Float).map_err(failed);
+        }
         let mut part = shape.to_vec();
         part[0] = rows / scenes;
         let purpose = format!("embedder/{}/{purpose}", self.embedder);

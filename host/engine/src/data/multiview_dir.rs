@@ -99,7 +99,7 @@ impl MultiviewDir {
         if cut.reversed {
             images.reverse();
         }
-        let mut planes = Vec::new();
+        let mut planes = Vec::with_capacity(images.iter().map(|image| image.as_raw().len()).sum());
         for image in &images {
             pixels::append_planes(image, &mut planes);
         }
@@ -146,12 +146,13 @@ impl Source for MultiviewDir {
         };
         let frame = cond_image.len() / times;
         // [v, t, ...] -> [t*v, ...]
-        let image = (0..times).flat_map(|time| {
-            of_views.iter().flat_map(move |planes| planes[time * frame..(time + 1) * frame].iter().copied())
-        });
+        let mut image = Vec::with_capacity(of_views.len() * cond_image.len());
+        for time in 0..times {
+            of_views.iter().for_each(|planes| image.extend_from_slice(&planes[time * frame..(time + 1) * frame]));
+        }
         let views = Views {
             size: [config.size; 2],
-            image: image.collect(),
+            image,
             cond_image,
             places: chosen.iter().map(|&view| object.views[view].place).collect(),
             cond_place: object.views[cond].place,

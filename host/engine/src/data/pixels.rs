@@ -128,7 +128,7 @@ fn middle(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
 /// Appends the image's planes `[3, h, w]` in `[-1, 1]`.
 pub(super) fn append_planes(image: &RgbImage, planes: &mut Vec<f32>) {
     for channel in 0..3 {
-        planes.extend(image.pixels().map(|pixel| f32::from(pixel.0[channel]) / 127.5 - 1.0));
+        planes.extend(image.as_raw().chunks_exact(3).map(|pixel| f32::from(pixel[channel]) / 127.5 - 1.0));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use anneal_torch::tensor;
 use tch::Tensor;
 
 use super::{Batch, DataError};
@@ -140,13 +141,13 @@ fn stack(samples: &[Sample], name: &str) -> Tensor {
     let (mut floats, mut integers) = (Vec::new(), Vec::new());
     for sample in samples {
         match &sample.tensors[name].values {
-            Values::F32(values) => floats.extend_from_slice(values),
-            Values::I64(values) => integers.extend_from_slice(values),
+            Values::F32(values) => floats.push(values.as_slice()),
+            Values::I64(values) => integers.push(values.as_slice()),
         }
     }
     match first.values {
-        Values::F32(_) => Tensor::from_slice(&floats).reshape(&shape),
-        Values::I64(_) => Tensor::from_slice(&integers).reshape(&shape),
+        Values::F32(_) => tensor::joined(&floats, &shape),
+        Values::I64(_) => tensor::joined(&integers, &shape),
     }
 }
 

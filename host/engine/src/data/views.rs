@@ -71,13 +71,8 @@ impl Views {
             self.places.iter().map(|place| turn(place.azimuth - self.cond_place.azimuth) as f32).collect();
         let mut sample = Sample::default();
         if times > 1 {
-            let per_frame: Vec<f32> = self
-                .cond_image
-                .chunks(frame)
-                .flat_map(|image| std::iter::repeat_n(image, views))
-                .flatten()
-                .copied()
-                .collect();
+            let per_frame: Vec<f32> =
+                self.cond_image.chunks(frame).flat_map(|image| [image].repeat(views)).collect::<Vec<_>>().concat();
             sample.put("cond_frames", Entry::f32(&[num_frames, 3, rows, columns], per_frame));
             let first = self.image[..views * frame].to_vec();
             sample.put("cond_view", Entry::f32(&[views as i64, 3, rows, columns], first));
