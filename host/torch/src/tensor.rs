@@ -123,7 +123,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "values of a tensor of shape [2, 2]")]
     fn parts_fill_the_shape() {
-        joined(&[&[1.0_f32; 3]], &[2, 2]);
+        let _ = joined(&[&[1.0_f32; 3]], &[2, 2]);
     }
 
     #[test]

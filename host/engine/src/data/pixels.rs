@@ -3,7 +3,8 @@
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage, RgbaImage, imageops::FilterType};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage, RgbaImage, imageops};
 
 use super::SampleError;
 
@@ -97,13 +98,26 @@ pub(super) fn over_white(image: DynamicImage) -> RgbImage {
     })
 }
 
-/// The image scaled to cover `rows` x `columns`, and what stands over cut off on both sides alike.
+/// The image scaled to cover `rows` x `columns` (Catmull and Rom's cubic filter, widened where it gets smaller), and what
+/// stands over cut off on both sides alike.
 pub(super) fn cover(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
     if (image.height(), image.width()) == (rows, columns) {
         return image;
     }
     let image = middle(image, rows, columns);
-    DynamicImage::from(image).resize_to_fill(columns, rows, FilterType::CatmullRom).into_rgb8()
+    let [own_rows, own_columns] = [image.height(), image.width()].map(f64::from);
+    let scale = (f64::from(rows) / own_rows).max(f64::from(columns) / own_columns);
+    let side = |own: f64, wanted: u32| ((own * scale).round() as u32).max(wanted);
+    let mut scaled = RgbImage::new(side(own_columns, columns), side(own_rows, rows));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    // Its own cropping reads beyond a picture of a few pixels.
+    let done = Resizer::new().resize(&image, &mut scaled, &options);
+    done.unwrap_or_else(|error| panic!("pictures of one kind and no crop: {error}"));
+    let [left, top] = [scaled.width() - columns, scaled.height() - rows].map(|over| over / 2);
+    match (scaled.height(), scaled.width()) == (rows, columns) {
+        true => scaled,
+        false => imageops::crop_imm(&scaled, left, top, columns, rows).to_image(),
+    }
 }
 
 /// What of an image can be seen once it covers `rows` x `columns`, where it is so long or so wide that scaling all of it would
@@ -122,7 +136,7 @@ fn middle(image: RgbImage, rows: u32, columns: u32) -> RgbImage {
         return image;
     };
     let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
-    image::imageops::crop_imm(&image, left as u32, top as u32, cut_width as u32, cut_height as u32).to_image()
+    imageops::crop_imm(&image, left as u32, top as u32, cut_width as u32, cut_height as u32).to_image()
 }
 
 /// Appends the image's planes `[3, h, w]` in `[-1, 1]`.
@@ -135,6 +149,7 @@ pub(super) fn append_planes(image: &RgbImage, planes: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use image::Rgba;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -165,6 +180,29 @@ mod tests {
         assert!(covered.pixels().all(|pixel| pixel.0 == [90; 3]));
         let banner = RgbImage::new(640, 10);
         assert_eq!(middle(banner, 16, 16).dimensions(), (640, 10));
+    }
+
+    #[test]
+    fn scaled_pictures_are_those_of_another_library() {
+        let picture = RgbImage::from_fn(48, 32, |x, y| {
+            Rgb([(x * 5) as u8, (y * 7) as u8, if (x / 8 + y / 8) % 2 == 0 { 220 } else { 30 }])
+        });
+        for (rows, columns) in [(64, 96), (20, 30), (48, 72)] {
+            let expected = imageops::resize(&picture, columns, rows, imageops::CatmullRom);
+            let got = cover(picture.clone(), rows, columns);
+            let apart = got.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(apart <= Some(1), "{rows}x{columns}: {apart:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn every_picture_covers_every_size(width in 1..300_u32, height in 1..300_u32, rows in 1..100_u32, columns in 1..100_u32) {
+            let covered = cover(RgbImage::from_pixel(width, height, Rgb([77, 8, 250])), rows, columns);
+            prop_assert_eq!(covered.dimensions(), (columns, rows));
+            prop_assert!(covered.pixels().all(|pixel| pixel.0 == [77, 8, 250]));
+        }
     }
 
     #[test]
